@@ -1,0 +1,1 @@
+//! The shared on-disk store.

@@ -1,0 +1,41 @@
+//! What an operator may set of an `Endpoint`.
+
+use core::time::Duration;
+
+use crate::limits;
+use crate::wire::Rollover;
+
+/// Settings of an [`Endpoint`](super::Endpoint). Every default works.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Largest block size granted, in octets. A request for more gets this.
+    pub blksize_max: u16,
+    /// Largest window granted, in blocks. A request for more gets this.
+    pub windowsize_max: u16,
+    /// What follows block 65535 where the client does not say.
+    pub rollover: Rollover,
+    /// See [`limits::PATIENCE`].
+    pub patience: Duration,
+    /// See [`limits::LINGER`].
+    pub linger: Duration,
+    /// See [`limits::TRANSFERS_MAX`].
+    pub transfers_max: u32,
+    /// See [`limits::HALF_OPEN_PER_SOURCE_MAX`].
+    pub half_open_per_source_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            blksize_max: limits::BLKSIZE_MAX,
+            // Measured gains end at one train of 44 to 64 blocks; larger windows only cost more when
+            // one is lost.
+            windowsize_max: 64,
+            rollover: Rollover::Zero,
+            patience: limits::PATIENCE,
+            linger: limits::LINGER,
+            transfers_max: limits::TRANSFERS_MAX,
+            half_open_per_source_max: limits::HALF_OPEN_PER_SOURCE_MAX,
+        }
+    }
+}
