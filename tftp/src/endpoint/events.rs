@@ -61,7 +61,10 @@ pub enum Outcome {
 
 /// What happened since the start, by cause. Only ever grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the metric names, documented in docs/operations.md")]
+#[allow(
+    missing_docs,
+    reason = "the names are the metric names, documented in docs/operations.md"
+)]
 pub struct Counters {
     pub requests: u64,
     pub requests_duplicate: u64,

@@ -11,10 +11,28 @@
 mod answer;
 mod config;
 mod events;
+mod limiter;
 mod table;
 mod timer;
 mod transfer;
 mod types;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use crate::wire::{
+    BlockNumber, ErrorCode, ErrorPacket, Malformed, Opcode, Packet, Request, emit_error,
+};
+use crate::{Time, limits};
+use limiter::Limiter;
+use table::{Key, Keyed, Table};
+use timer::Wheel;
+use transfer::{Acked, Overdue, Phase, Terms, Transfer};
 
 pub use config::Config;
 pub use events::{Counters, Ended, Event, Outcome};
@@ -22,3 +40,587 @@ pub use types::{
     Host, Listener, Mode, Opened, Path, Payload, Question, Refusal, SocketId, Train, TransferId,
     Transmit,
 };
+
+/// The server side of TFTP, for all clients of one worker. See the module.
+#[derive(Debug)]
+pub struct Endpoint<F> {
+    config: Config,
+    listeners: Vec<Listener>,
+    table: Table<F>,
+    timers: Wheel,
+    /// Transfers with something to send, in the order in which it became due.
+    ready: VecDeque<u32>,
+    /// Replies that belong to no transfer.
+    replies: VecDeque<(Path, ErrorPacket)>,
+    /// The reply that was last handed out by `poll_transmit`.
+    leaving: Option<(Path, ErrorPacket)>,
+    events: VecDeque<Event<F>>,
+    counters: Counters,
+    unknown_tid: Limiter,
+    random: ChaCha8Rng,
+    hasher: Keyed,
+    last_socket: u16,
+    live: usize,
+    draining: bool,
+    /// Slots whose timer has fired; kept for its memory only.
+    due: Vec<u32>,
+}
+
+impl<F: Clone> Endpoint<F> {
+    /// An endpoint without transfers. `seed` must be unpredictable: transfer IDs and hashing depend on it.
+    #[must_use]
+    pub fn new(config: Config, listeners: Vec<Listener>, seed: [u8; 32]) -> Self {
+        let mut random = ChaCha8Rng::from_seed(seed);
+        let mut key = [0; 16];
+        random.fill_bytes(&mut key);
+        let hasher = Keyed(key);
+        let config = Config {
+            blksize_max: config
+                .blksize_max
+                .clamp(limits::BLKSIZE_MIN, limits::BLKSIZE_MAX),
+            windowsize_max: config.windowsize_max.max(1),
+            ..config
+        };
+        Endpoint {
+            config,
+            listeners,
+            table: Table::new(&hasher),
+            timers: Wheel::new(),
+            ready: VecDeque::new(),
+            replies: VecDeque::new(),
+            leaving: None,
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            unknown_tid: Limiter::new(limits::UNKNOWN_TID_PER_SECOND_MAX),
+            random,
+            hasher,
+            last_socket: u16::MAX,
+            live: 0,
+            draining: false,
+            due: Vec::new(),
+        }
+    }
+
+    /// Takes a datagram that arrived by `path`.
+    pub fn handle_datagram<H: Host<File = F>>(
+        &mut self,
+        now: Time,
+        path: Path,
+        datagram: &[u8],
+        host: &mut H,
+    ) {
+        match Packet::parse(datagram) {
+            Ok(Packet::Ack(number)) => self.handle_ack(now, path, number),
+            Ok(Packet::Rrq(request)) => self.handle_request(now, path, datagram, &request, host),
+            Ok(Packet::Error(code, _)) => self.handle_error(now, path, code),
+            Ok(Packet::Wrq(_)) => {
+                self.counters.requests_write += 1;
+                self.refuse(
+                    path,
+                    ErrorCode::ACCESS_VIOLATION,
+                    "this server is read-only",
+                );
+            }
+            // Nothing that a client of ours sends: a wrong port, or a stranger.
+            Ok(Packet::Data(..) | Packet::Oack(_)) => self.handle_unknown_tid(now, path),
+            Err(malformed) => self.handle_malformed(now, path, datagram, malformed),
+        }
+    }
+
+    /// Takes the time. To be called when it has reached [`poll_timeout`](Self::poll_timeout).
+    pub fn handle_timeout(&mut self, now: Time) {
+        let mut due = core::mem::take(&mut self.due);
+        self.timers.expire(now, &mut due);
+        for slot in due.drain(..) {
+            let Some(transfer) = self.table.get_mut(slot) else {
+                continue;
+            };
+            match transfer.overdue(now) {
+                Overdue::Wait => self.arm(now, slot),
+                Overdue::Continue => self.enqueue(now, slot),
+                Overdue::Resend => {
+                    self.counters.timeouts += 1;
+                    self.enqueue(now, slot);
+                }
+                Overdue::Over(outcome) => self.end(now, slot, outcome),
+                Overdue::Forget => self.forget(slot),
+            }
+        }
+        self.due = due;
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// The next thing to send, if there is any. To be called until there is none.
+    pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit<'_, F>> {
+        self.leaving = self.replies.pop_front();
+        if self.leaving.is_some() {
+            let (path, packet) = self.leaving.as_ref()?;
+            return Some(Transmit {
+                path: *path,
+                payload: Payload::Packet(packet.as_bytes()),
+            });
+        }
+        while let Some(slot) = self.ready.pop_front() {
+            // A slot may have been given to another transfer since it was queued.
+            let Some(transfer) = self.table.get_mut(slot).filter(|transfer| transfer.queued) else {
+                continue;
+            };
+            transfer.queued = false;
+            if transfer.has_due() {
+                return self.transmit(now, slot);
+            }
+            self.arm(now, slot);
+        }
+        None
+    }
+
+    /// The next thing that happened, if there is any. To be called until there is none.
+    pub fn poll_event(&mut self) -> Option<Event<F>> {
+        self.events.pop_front()
+    }
+
+    /// The content of a transfer could not be read when a train of it was sent: it ends with an ERROR.
+    pub fn handle_send_failure(&mut self, now: Time, transfer: TransferId) {
+        let Some(slot) = self.table.slot_of(transfer) else {
+            return;
+        };
+        self.dismiss(
+            now,
+            slot,
+            Outcome::SendFailed,
+            "the file cannot be read on the server",
+        );
+    }
+
+    /// From now on no request is answered: the client asks the other server. What runs goes on.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Ends every transfer with an ERROR.
+    pub fn shut_down(&mut self, now: Time) {
+        self.draining = true;
+        for slot in self.table.slots() {
+            self.dismiss(now, slot, Outcome::ShutDown, "the server is shutting down");
+        }
+    }
+
+    /// Transfers that are not over.
+    #[must_use]
+    pub fn transfers_live(&self) -> usize {
+        self.live
+    }
+
+    /// What happened since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Live transfers, and how many of them have a timer, a file, and a block in flight beyond their window:
+    /// what a simulator checks (T2, T7, T8). Not for the packet path.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        let mut audit = Audit::default();
+        for slot in self.table.slots() {
+            let Some(transfer) = self.table.get(slot) else {
+                continue;
+            };
+            audit.transfers += 1;
+            audit.live += usize::from(transfer.is_live());
+            audit.timers += usize::from(self.timers.is_set(slot));
+            audit.files += usize::from(transfer.file.is_some());
+            audit.beyond_window += usize::from(!transfer.keeps_its_window());
+        }
+        audit
+    }
+
+    fn handle_ack(&mut self, now: Time, path: Path, number: BlockNumber) {
+        self.counters.acks += 1;
+        let Some(slot) = self.table.find(Key::new(path.socket, path.remote)) else {
+            return self.handle_unknown_tid(now, path);
+        };
+        let Some(transfer) = self.table.get_mut(slot) else {
+            return;
+        };
+        // It came to the listener, but the transfer has a port of its own: not this transfer's TID.
+        if transfer.path.socket != path.socket {
+            return self.handle_unknown_tid(now, path);
+        }
+        let was_half_open = transfer.is_half_open();
+        match transfer.acknowledge(now, number) {
+            Acked::Stale => {
+                self.counters.acks_stale += 1;
+                return;
+            }
+            Acked::Rewound => self.counters.rewinds += 1,
+            Acked::Started | Acked::Moved | Acked::Completed => {}
+        }
+        if was_half_open {
+            self.started(slot);
+        }
+        let Some(transfer) = self.table.get(slot) else {
+            return;
+        };
+        if transfer.is_complete() {
+            self.end(now, slot, Outcome::Completed);
+        } else if transfer.has_due() && !transfer.is_pacing() {
+            self.enqueue(now, slot);
+        } else {
+            self.arm(now, slot);
+        }
+    }
+
+    fn started(&mut self, slot: u32) {
+        let Some(transfer) = self.table.get(slot) else {
+            return;
+        };
+        self.counters.transfers_started += 1;
+        let (path, id) = (transfer.path, transfer.id);
+        if let Some(file) = transfer.file.clone() {
+            self.push_event(Event::Started {
+                transfer: id,
+                path,
+                file,
+            });
+        }
+        self.table.half_open_remove(path.remote.ip());
+    }
+
+    fn handle_request<H: Host<File = F>>(
+        &mut self,
+        now: Time,
+        path: Path,
+        datagram: &[u8],
+        request: &Request<'_>,
+        host: &mut H,
+    ) {
+        let Some(listener) = self.listeners.iter().find(|l| l.socket == path.socket) else {
+            // A request to a transfer's own port is not for us to answer.
+            self.counters.packets_ignored += 1;
+            return;
+        };
+        let sockets = listener.transfer_sockets.clone();
+        self.counters.requests += 1;
+        let fingerprint = self.hasher.hash_one(datagram);
+        if self.is_repetition(now, path, fingerprint) {
+            self.counters.requests_duplicate += 1;
+            return;
+        }
+        if self.draining {
+            self.counters.requests_while_draining += 1;
+            return;
+        }
+        let source = path.remote.ip();
+        if self.table.len() >= self.config.transfers_max as usize
+            || self.table.half_open_of(source) >= self.config.half_open_per_source_max
+        {
+            self.counters.requests_over_limit += 1;
+            return;
+        }
+        let Some(mode) = answer::mode(request.mode) else {
+            self.counters.requests_refused += 1;
+            return self.refuse(
+                path,
+                ErrorCode::ILLEGAL_OPERATION,
+                "transfer mode is not supported: use octet",
+            );
+        };
+        let question = Question {
+            path,
+            name: request.name,
+            mode,
+        };
+        let opened = match host.open(&question) {
+            Ok(opened) => opened,
+            Err(Refusal { code, text }) => {
+                self.counters.requests_refused += 1;
+                return self.refuse(path, code, text);
+            }
+        };
+        let terms = answer::negotiate(&request.options, opened.len, &self.config);
+        let phase = if terms.oack.is_empty() {
+            Phase::Opened
+        } else {
+            Phase::Offered {
+                oack: Box::from(terms.oack.as_bytes()),
+                due: true,
+                tsize_asked: terms.tsize_asked,
+            }
+        };
+        let terms = Terms {
+            path: Path {
+                socket: self.pick_socket(path, sockets),
+                ..path
+            },
+            listener: path.socket,
+            request: fingerprint,
+            file: opened.file,
+            len: opened.len,
+            blksize: terms.blksize,
+            windowsize: terms.windowsize,
+            rollover: terms.rollover,
+            timeout_s: terms.timeout_s,
+            phase,
+            patience: self.config.patience,
+        };
+        // In single-port mode, and once in a while by chance, the key is still held by a transfer that
+        // lingers: the new one takes it.
+        if let Some(slot) = self
+            .table
+            .find(Key::new(terms.path.socket, terms.path.remote))
+        {
+            self.forget(slot);
+        }
+        let slot = self.table.insert(|id| Transfer::new(id, now, terms));
+        self.table.half_open_add(source);
+        self.live += 1;
+        self.enqueue(now, slot);
+    }
+
+    /// Whether a request belongs to a transfer of the same client port; if so, all that it brings is done.
+    /// If it is another request instead, the old transfer ends silently.
+    fn is_repetition(&mut self, now: Time, path: Path, fingerprint: u64) -> bool {
+        let Some(slot) = self.table.find(Key::new(path.socket, path.remote)) else {
+            return false;
+        };
+        let Some(transfer) = self.table.get_mut(slot) else {
+            return false;
+        };
+        let same = transfer.request == fingerprint;
+        match transfer.phase {
+            Phase::Offered { .. } | Phase::Opened if same => {
+                transfer.repeat_first_reply();
+                self.enqueue(now, slot);
+                true
+            }
+            // Read late, while its transfer is running well; after a silence the client has begun anew.
+            Phase::Running if same && transfer.silence(now) < limits::RESTART_SILENCE => true,
+            Phase::Lingering { completed, since } => {
+                same && completed && now.since(since) < limits::LATE_REQUEST
+            }
+            _ => {
+                self.end(now, slot, Outcome::Replaced);
+                false
+            }
+        }
+    }
+
+    /// A transfer socket, unpredictable, and another one than the last time.
+    fn pick_socket(&mut self, path: Path, sockets: core::ops::Range<u16>) -> SocketId {
+        let count = u32::from(sockets.end.saturating_sub(sockets.start));
+        if count == 0 {
+            return path.socket;
+        }
+        let mut pick = || {
+            let random = self.random.next_u32() % count;
+            sockets.start + u16::try_from(random).expect("less than a u16")
+        };
+        // Not the last one, nor one where this client's last transfer lingers. The tries are bounded;
+        // a clash is harmless.
+        let mut socket = pick();
+        for _ in 0..8 {
+            let taken = self
+                .table
+                .find(Key::new(SocketId(socket), path.remote))
+                .is_some();
+            if socket != self.last_socket && !taken || count == 1 {
+                break;
+            }
+            socket = pick();
+        }
+        self.last_socket = socket;
+        SocketId(socket)
+    }
+
+    fn handle_error(&mut self, now: Time, path: Path, code: ErrorCode) {
+        // An ERROR is never answered (RFC 1350 §7), whoever sent it.
+        let found = self.table.find(Key::new(path.socket, path.remote));
+        let Some(transfer) = found.and_then(|slot| self.table.get(slot)) else {
+            self.counters.packets_ignored += 1;
+            return;
+        };
+        if transfer.path.socket != path.socket || !transfer.is_live() {
+            self.counters.packets_ignored += 1;
+            return;
+        }
+        let outcome = match transfer.phase {
+            Phase::Offered {
+                tsize_asked: true, ..
+            } => Outcome::Probe,
+            _ => Outcome::Aborted(code),
+        };
+        self.end(now, transfer.id.slot, outcome);
+    }
+
+    fn handle_unknown_tid(&mut self, now: Time, path: Path) {
+        self.counters.packets_unknown_tid += 1;
+        if self.unknown_tid.allows(now) {
+            self.refuse(path, ErrorCode::UNKNOWN_TID, "unknown transfer ID");
+        }
+    }
+
+    fn handle_malformed(&mut self, now: Time, path: Path, datagram: &[u8], malformed: Malformed) {
+        self.counters.packets_malformed += 1;
+        let is = |opcode: Opcode| datagram.starts_with(&(opcode as u16).to_be_bytes());
+        let request = is(Opcode::Rrq) || is(Opcode::Wrq);
+        let listened = self
+            .listeners
+            .iter()
+            .any(|listener| listener.socket == path.socket);
+        if request && listened && self.unknown_tid.allows(now) {
+            let text = match malformed {
+                Malformed::TooLong => "the request is too long",
+                Malformed::TooManyOptions => "too many options",
+                Malformed::OptionWithoutValue => "an option has no value",
+                Malformed::EmptyName => "the file name is empty",
+                _ => "malformed request",
+            };
+            self.refuse(path, malformed.error_code(), text);
+        }
+    }
+
+    /// Hands out what a transfer has due.
+    fn transmit(&mut self, now: Time, slot: u32) -> Option<Transmit<'_, F>> {
+        let transfer = self.table.get_mut(slot)?;
+        let blocks = transfer.take_blocks(now);
+        if blocks.is_none() {
+            transfer.offer_sent(now);
+        }
+        if transfer.has_due() && !transfer.is_pacing() {
+            transfer.queued = true;
+            self.ready.push_back(slot);
+        }
+        self.timers
+            .set(slot, transfer.deadline(now, self.config.linger));
+        let transfer = self.table.get(slot)?;
+        let payload = match (blocks, &transfer.phase, &transfer.file) {
+            (Some(blocks), _, Some(file)) => {
+                let train = Train {
+                    transfer: transfer.id,
+                    file,
+                    len: transfer.len,
+                    first: blocks.first,
+                    count: blocks.count,
+                    blksize: transfer.blksize,
+                    rollover: transfer.rollover,
+                };
+                self.counters.trains_sent += 1;
+                self.counters.blocks_sent += u64::from(blocks.count);
+                self.counters.blocks_resent += u64::from(blocks.resent);
+                self.counters.bytes_sent += train.wire_bytes() as u64;
+                Payload::Train(train)
+            }
+            (None, Phase::Offered { oack, .. }, _) => Payload::Packet(oack),
+            _ => return None,
+        };
+        Some(Transmit {
+            path: transfer.path,
+            payload,
+        })
+    }
+
+    fn enqueue(&mut self, now: Time, slot: u32) {
+        if let Some(transfer) = self.table.get_mut(slot)
+            && !transfer.queued
+        {
+            transfer.queued = true;
+            self.ready.push_back(slot);
+        }
+        self.arm(now, slot);
+    }
+
+    fn arm(&mut self, now: Time, slot: u32) {
+        if let Some(transfer) = self.table.get(slot) {
+            self.timers
+                .set(slot, transfer.deadline(now, self.config.linger));
+        }
+    }
+
+    fn refuse(&mut self, path: Path, code: ErrorCode, text: &str) {
+        if self.replies.len() >= limits::REPLIES_MAX {
+            self.replies.pop_front();
+            self.counters.replies_dropped += 1;
+        }
+        self.replies.push_back((path, emit_error(code, text)));
+    }
+
+    /// Ends a live transfer with an ERROR to its client.
+    fn dismiss(&mut self, now: Time, slot: u32, outcome: Outcome, text: &str) {
+        if let Some(transfer) = self.table.get(slot).filter(|transfer| transfer.is_live()) {
+            let path = transfer.path;
+            self.refuse(path, ErrorCode::NOT_DEFINED, text);
+            self.end(now, slot, outcome);
+        }
+    }
+
+    fn end(&mut self, now: Time, slot: u32, outcome: Outcome) {
+        let Some(transfer) = self
+            .table
+            .get_mut(slot)
+            .filter(|transfer| transfer.is_live())
+        else {
+            return;
+        };
+        let (half_open, source) = (transfer.is_half_open(), transfer.path.remote.ip());
+        let file = transfer.end(now, outcome == Outcome::Completed);
+        let ended = file.map(|file| Ended {
+            transfer: transfer.id,
+            path: transfer.path,
+            file,
+            outcome,
+            bytes_acknowledged: transfer.bytes_acknowledged(),
+            blocks_resent: transfer.blocks_resent,
+            duration: now.since(transfer.started_at),
+        });
+        if half_open {
+            self.table.half_open_remove(source);
+        }
+        self.live -= 1;
+        *match outcome {
+            Outcome::Completed => &mut self.counters.transfers_completed,
+            Outcome::Probe => &mut self.counters.transfers_probe,
+            Outcome::Aborted(_) => &mut self.counters.transfers_aborted,
+            Outcome::TimedOut => &mut self.counters.transfers_timed_out,
+            Outcome::Replaced => &mut self.counters.transfers_replaced,
+            Outcome::SendFailed | Outcome::ShutDown => &mut self.counters.transfers_failed,
+        } += 1;
+        if let Some(ended) = ended {
+            self.push_event(Event::Ended(ended));
+        }
+        self.arm(now, slot);
+    }
+
+    fn forget(&mut self, slot: u32) {
+        self.timers.clear(slot);
+        self.table.remove(slot);
+    }
+
+    fn push_event(&mut self, event: Event<F>) {
+        if self.events.len() >= limits::EVENTS_MAX {
+            self.events.pop_front();
+            self.counters.events_dropped += 1;
+        }
+        self.events.push_back(event);
+    }
+}
+
+/// See [`Endpoint::audit`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Transfers held, lingering ones included.
+    pub transfers: usize,
+    /// Transfers that are not over.
+    pub live: usize,
+    /// Timers set.
+    pub timers: usize,
+    /// Files held.
+    pub files: usize,
+    /// Transfers with more blocks in flight than their window.
+    pub beyond_window: usize,
+}

@@ -132,7 +132,10 @@ impl<F> Train<'_, F> {
         let index = self.first.0 + u64::from(position);
         let start = ((index - 1) * u64::from(self.blksize)).min(self.len);
         let end = (start + u64::from(self.blksize)).min(self.len);
-        (data_header(self.rollover.number(BlockIndex(index))), start..end)
+        (
+            data_header(self.rollover.number(BlockIndex(index))),
+            start..end,
+        )
     }
 
     /// The octets of the file that the whole train carries.

@@ -1,0 +1,441 @@
+//! One transfer: what was acknowledged, what is in flight, and what to send next. It knows of no other
+//! transfer, of no socket and of no queue; its `Endpoint` moves it.
+//!
+//! Block positions are absolute ([`BlockIndex`] without rollover) and ordered
+//! `acked < next <= window_end + 1`, `acked <= highest_sent <= acked + windowsize`.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use super::table::Key;
+use super::{Outcome, Path, SocketId, TransferId};
+use crate::Time;
+use crate::limits;
+use crate::rtt::Rtt;
+use crate::wire::{BlockIndex, BlockNumber, HEADER_BYTES, Rollover};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Transfer<F> {
+    pub(super) id: TransferId,
+    /// Where it is served from, and to.
+    pub(super) path: Path,
+    /// Where its request arrived.
+    pub(super) listener: SocketId,
+    /// Fingerprint of the request datagram: tells a repetition from another request.
+    pub(super) request: u64,
+    /// `None` once it is over: a finished transfer pins nothing.
+    pub(super) file: Option<F>,
+    pub(super) len: u64,
+    pub(super) blksize: u16,
+    pub(super) rollover: Rollover,
+    /// The granted window, in blocks.
+    pub(super) windowsize: u16,
+    pub(super) phase: Phase,
+    /// It waits in its endpoint's queue to send.
+    pub(super) queued: bool,
+    pub(super) started_at: Time,
+    pub(super) blocks_resent: u64,
+
+    acked: u64,
+    next: u64,
+    window_end: u64,
+    highest_sent: u64,
+    /// The end of the file: the number of blocks.
+    last: u64,
+
+    rtt: Rtt,
+    patience: Duration,
+    /// The last acknowledgement that moved the transfer on, or its start.
+    progress_at: Time,
+    /// The last packet of the client that belonged to it.
+    heard_at: Time,
+    /// When the first reply, or the end of the present window, left.
+    sent_at: Time,
+    rewound_at: Option<Time>,
+    /// `acked` lies inside a window: the client reported that it misses what follows.
+    gap_follows: bool,
+    /// The present window holds blocks that were sent before: its round trip says nothing (Karn's rule).
+    resent: bool,
+    /// Times that the first reply left.
+    tries: u8,
+    /// Most blocks that leave at once; shrinks when time-outs show that bursts are lost (BCP 145).
+    burst: u16,
+}
+
+/// Where a transfer stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The OACK is on its way, DATA waits for ACK 0. The client may still go away with the size.
+    Offered {
+        /// The packet, as often as it is needed.
+        oack: Box<[u8]>,
+        /// It is to be sent.
+        due: bool,
+        /// The client asked for the size.
+        tsize_asked: bool,
+    },
+    /// No option was accepted: DATA 1 is on its way, and is the only block before the first ACK.
+    Opened,
+    /// The client has answered.
+    Running,
+    /// Over; late packets of the client are swallowed.
+    Lingering {
+        /// Every block was acknowledged.
+        completed: bool,
+        /// Since when.
+        since: Time,
+    },
+}
+
+/// What an ACK did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acked {
+    /// Nothing: too old, too new, or a duplicate.
+    Stale,
+    /// The client is there; DATA is due.
+    Started,
+    /// The window moved on.
+    Moved,
+    /// A gap was reported: the window was rewound to it.
+    Rewound,
+    /// The last block was acknowledged.
+    Completed,
+}
+
+/// What a time-out asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// Nothing to send now; wait on.
+    Wait,
+    /// Something is to be sent again.
+    Resend,
+    /// The next burst of the window.
+    Continue,
+    /// The end.
+    Over(Outcome),
+    /// The linger has ended.
+    Forget,
+}
+
+/// Blocks to send now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Blocks {
+    pub(super) first: BlockIndex,
+    pub(super) count: u16,
+    /// How many of them were sent before.
+    pub(super) resent: u16,
+}
+
+/// What a new transfer is made of.
+pub(super) struct Terms<F> {
+    pub(super) path: Path,
+    pub(super) listener: SocketId,
+    pub(super) request: u64,
+    pub(super) file: F,
+    pub(super) len: u64,
+    pub(super) blksize: u16,
+    pub(super) windowsize: u16,
+    pub(super) rollover: Rollover,
+    pub(super) timeout_s: Option<u8>,
+    pub(super) phase: Phase,
+    pub(super) patience: Duration,
+}
+
+impl<F> Transfer<F> {
+    pub(super) fn new(id: TransferId, now: Time, terms: Terms<F>) -> Self {
+        let timeout = Duration::from_secs(u64::from(terms.timeout_s.unwrap_or(0)));
+        Transfer {
+            id,
+            path: terms.path,
+            listener: terms.listener,
+            request: terms.request,
+            file: Some(terms.file),
+            len: terms.len,
+            blksize: terms.blksize,
+            rollover: terms.rollover,
+            windowsize: terms.windowsize,
+            // Before the first ACK nothing but one block may leave, whatever was agreed.
+            window_end: if matches!(terms.phase, Phase::Opened) {
+                1
+            } else {
+                0
+            },
+            phase: terms.phase,
+            queued: false,
+            started_at: now,
+            blocks_resent: 0,
+            acked: 0,
+            next: 1,
+            highest_sent: 0,
+            last: terms.len / u64::from(terms.blksize) + 1,
+            rtt: Rtt::new(terms.timeout_s),
+            patience: terms.patience.max(timeout * 3),
+            progress_at: now,
+            heard_at: now,
+            sent_at: now,
+            rewound_at: None,
+            gap_follows: false,
+            resent: false,
+            tries: 0,
+            burst: terms.windowsize,
+        }
+    }
+
+    /// By what it is found. Twice the same in single-port mode.
+    pub(super) fn keys(&self) -> [Key; 2] {
+        [
+            Key::new(self.listener, self.path.remote),
+            Key::new(self.path.socket, self.path.remote),
+        ]
+    }
+
+    /// Not over yet.
+    pub(super) fn is_live(&self) -> bool {
+        !matches!(self.phase, Phase::Lingering { .. })
+    }
+
+    /// Not acknowledged at all yet.
+    pub(super) fn is_half_open(&self) -> bool {
+        matches!(self.phase, Phase::Offered { .. } | Phase::Opened)
+    }
+
+    /// How long the client has been silent.
+    pub(super) fn silence(&self, now: Time) -> Duration {
+        now.since(self.heard_at)
+    }
+
+    /// Every block was acknowledged.
+    pub(super) fn is_complete(&self) -> bool {
+        self.acked == self.last
+    }
+
+    /// No more is in flight than was granted (T2).
+    pub(super) fn keeps_its_window(&self) -> bool {
+        self.next <= self.acked + 1 + u64::from(self.windowsize)
+    }
+
+    /// Octets of the file that were acknowledged.
+    pub(super) fn bytes_acknowledged(&self) -> u64 {
+        (self.acked * u64::from(self.blksize)).min(self.len)
+    }
+
+    /// The first reply is wanted again: the client repeated its request.
+    pub(super) fn repeat_first_reply(&mut self) {
+        match &mut self.phase {
+            Phase::Offered { due, .. } => *due = true,
+            Phase::Opened => self.next = 1,
+            Phase::Running | Phase::Lingering { .. } => {}
+        }
+    }
+
+    /// Whether there is anything to send now.
+    pub(super) fn has_due(&self) -> bool {
+        match &self.phase {
+            Phase::Offered { due, .. } => *due,
+            Phase::Opened | Phase::Running => self.next <= self.window_end,
+            Phase::Lingering { .. } => false,
+        }
+    }
+
+    /// Takes note that the OACK leaves now.
+    pub(super) fn offer_sent(&mut self, now: Time) {
+        if let Phase::Offered { due, .. } = &mut self.phase {
+            *due = false;
+        }
+        self.first_reply_sent(now);
+    }
+
+    fn first_reply_sent(&mut self, now: Time) {
+        self.resent = self.tries > 0;
+        self.tries = self.tries.saturating_add(1);
+        self.sent_at = now;
+    }
+
+    /// The next blocks to leave, at most a train of them; they count as sent.
+    pub(super) fn take_blocks(&mut self, now: Time) -> Option<Blocks> {
+        if !self.has_due() || matches!(self.phase, Phase::Offered { .. }) {
+            return None;
+        }
+        let packet = usize::from(self.blksize) + HEADER_BYTES;
+        let fitting = u16::try_from(limits::TRAIN_BYTES_MAX / packet).unwrap_or(u16::MAX);
+        let most = fitting.min(limits::TRAIN_BLOCKS_MAX).min(self.burst).max(1);
+        let count = (self.window_end + 1 - self.next).min(u64::from(most));
+        let first = self.next;
+        self.next += count;
+        let resent = (self.highest_sent + 1).saturating_sub(first).min(count);
+        self.highest_sent = self.highest_sent.max(self.next - 1);
+        self.blocks_resent += resent;
+        if resent > 0 {
+            self.resent = true;
+        }
+        if matches!(self.phase, Phase::Opened) {
+            self.first_reply_sent(now);
+        }
+        self.sent_at = now;
+        Some(Blocks {
+            first: BlockIndex(first),
+            count: u16::try_from(count).expect("at most a train"),
+            resent: u16::try_from(resent).expect("at most a train"),
+        })
+    }
+
+    /// Whether the rest of the window waits a moment, because bursts were lost.
+    pub(super) fn is_pacing(&self) -> bool {
+        self.burst < self.windowsize && self.next <= self.window_end && self.next > self.acked + 1
+    }
+
+    /// When its timer must fire next, after something was sent or heard.
+    pub(super) fn deadline(&self, now: Time, linger: Duration) -> Time {
+        match self.phase {
+            Phase::Lingering { .. } => now + linger,
+            _ if self.is_pacing() => {
+                let gap = self.rtt.smoothed().unwrap_or_default() / 4;
+                now + gap.clamp(super::timer::TICK, limits::RTO_MIN)
+            }
+            _ if self.is_half_open() && self.tries >= limits::FIRST_REPLY_TRIES => {
+                self.progress_at + self.patience
+            }
+            _ => (now + self.rtt.timeout()).min(self.progress_at + self.patience),
+        }
+    }
+
+    /// Takes an ACK of the client.
+    pub(super) fn acknowledge(&mut self, now: Time, number: BlockNumber) -> Acked {
+        self.heard_at = now;
+        match self.phase {
+            Phase::Lingering { .. } => Acked::Stale,
+            Phase::Offered { .. } if number.0 == 0 => {
+                self.sample(now);
+                self.resent = false;
+                self.run(now);
+                self.open_window();
+                Acked::Started
+            }
+            Phase::Offered { .. } => Acked::Stale,
+            Phase::Opened | Phase::Running => self.acknowledge_block(now, number),
+        }
+    }
+
+    fn acknowledge_block(&mut self, now: Time, number: BlockNumber) -> Acked {
+        let BlockIndex(index) = self.rollover.index_from(BlockIndex(self.acked), number);
+        if index > self.highest_sent {
+            return Acked::Stale;
+        }
+        if index == self.acked {
+            // Of the last block of a window, a duplicate never brings DATA (RFC 1123 §4.2.3.1); inside
+            // one it reports the gap again.
+            return if self.gap_follows && self.may_rewind(now) {
+                self.rewind(now)
+            } else {
+                Acked::Stale
+            };
+        }
+        let started = self.is_half_open();
+        let window_ended = index == self.window_end;
+        if window_ended {
+            self.sample(now);
+            self.burst = self.burst.saturating_mul(2).min(self.windowsize);
+        }
+        self.acked = index;
+        self.next = self.next.max(index + 1);
+        self.gap_follows = !window_ended;
+        self.run(now);
+        if index == self.last {
+            return Acked::Completed;
+        }
+        if window_ended {
+            self.resent = false;
+        }
+        if window_ended || self.next == index + 1 {
+            self.open_window();
+            return if started {
+                Acked::Started
+            } else {
+                Acked::Moved
+            };
+        }
+        // Inside a window (RFC 7440 §4): the client misses what follows.
+        if self.may_rewind(now) {
+            self.rewind(now)
+        } else {
+            Acked::Moved
+        }
+    }
+
+    /// Once a round trip: the reports of one gap arrive in a row, and a client that acknowledges every
+    /// block of its window reports none.
+    fn may_rewind(&self, now: Time) -> bool {
+        let guard = self
+            .rtt
+            .smoothed()
+            .map_or(limits::RTO_MIN, |rtt| rtt * 3 / 4);
+        self.windowsize > 1 && self.rewound_at.is_none_or(|at| now.since(at) >= guard)
+    }
+
+    fn rewind(&mut self, now: Time) -> Acked {
+        self.rewound_at = Some(now);
+        self.start_over();
+        Acked::Rewound
+    }
+
+    /// Everything that was not acknowledged is due again, as a new window.
+    fn start_over(&mut self) {
+        self.next = self.acked + 1;
+        self.resent = true;
+        self.open_window();
+    }
+
+    /// The next window starts after what was acknowledged.
+    fn open_window(&mut self) {
+        self.window_end = (self.acked + u64::from(self.windowsize)).min(self.last);
+    }
+
+    fn sample(&mut self, now: Time) {
+        if !self.resent {
+            self.rtt.sample(now.since(self.sent_at));
+        }
+    }
+
+    fn run(&mut self, now: Time) {
+        self.phase = Phase::Running;
+        self.progress_at = now;
+        self.rtt.progressed();
+    }
+
+    /// Its timer fired.
+    pub(super) fn overdue(&mut self, now: Time) -> Overdue {
+        if !self.is_live() {
+            return Overdue::Forget;
+        }
+        if now.since(self.progress_at) >= self.patience {
+            return Overdue::Over(Outcome::TimedOut);
+        }
+        if self.queued {
+            return Overdue::Wait;
+        }
+        if self.is_half_open() && self.tries >= limits::FIRST_REPLY_TRIES {
+            return Overdue::Wait;
+        }
+        if self.is_pacing() {
+            return Overdue::Continue;
+        }
+        self.rtt.back_off();
+        if self.is_half_open() {
+            self.repeat_first_reply();
+        } else {
+            self.burst = (self.burst / 2).max(1);
+            self.start_over();
+        }
+        Overdue::Resend
+    }
+
+    /// It is over: nothing is pinned any more.
+    pub(super) fn end(&mut self, now: Time, completed: bool) -> Option<F> {
+        self.phase = Phase::Lingering {
+            completed,
+            since: now,
+        };
+        self.file.take()
+    }
+}
