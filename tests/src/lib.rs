@@ -1,1 +1,23 @@
-//! Whole-system tests.
+//! The harness of the whole-system tests: real binaries, real clients, real virtual machines.
+//!
+//! - [`site`]: a private data directory, with the real `daybreak-admin` and `daybreak-engine` on it.
+//! - [`client`]: the TFTP clients of Debian: curl, tftp-hpa, atftp.
+//! - [`host`]: a private network or mount namespace, gone with the test that made it.
+//! - [`vm`]: a virtual machine that boots over the network, on a wire of its own.
+//! - [`process`], [`poll`], [`programs`], [`metrics`], [`content`], [`tree`]: what those are made of.
+//!
+//! It builds nothing and installs nothing: `make test` does. Nothing here waits by sleeping for a state;
+//! everything waits for what it needs to see, until a deadline. Traffic goes to loopback, or stays inside
+//! a namespace.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod content;
+pub mod host;
+pub mod metrics;
+pub mod poll;
+pub mod process;
+pub mod programs;
+pub mod site;
+pub mod tree;
+pub mod vm;

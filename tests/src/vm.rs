@@ -1,0 +1,170 @@
+//! A virtual machine that boots over the network, and the wire that it boots on.
+//!
+//! A [`Lan`] is a private network with one tap device: the server's side has [`SERVER`], dnsmasq tells the
+//! machine its address, the boot server and the name to ask for, and nothing else (no DNS, no TFTP). A
+//! [`Machine`] is QEMU with one network card on that tap; its firmware is Debian's, and its console is the
+//! log of its process.
+//!
+//! The processor is emulated in software: some machines have a `/dev/kvm` that cannot run a real-mode
+//! BIOS, and an emulated boot takes only seconds. `DAYBREAK_VM_ACCEL=kvm` asks for another accelerator.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::host::{Host, Private};
+use crate::process::Process;
+use crate::programs;
+
+/// The server's address on a [`Lan`] (TEST-NET-1: it can be nobody's).
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// The network card's address of every machine: each has a wire to itself.
+pub const MAC: &str = "52:54:00:da:7b:01";
+
+/// How long the DHCP server may take to start.
+const DHCP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A wire between the server and one machine.
+#[derive(Debug)]
+pub struct Lan {
+    _dhcp: Process,
+    host: Arc<Host>,
+    _dir: TempDir,
+}
+
+impl Lan {
+    /// A new wire, whose DHCP server sends the machine to [`SERVER`] for the file `boot_file`.
+    ///
+    /// # Panics
+    /// If the system refuses a private network or a tap device in it; the message says what to do.
+    #[must_use]
+    pub fn new(boot_file: &str) -> Lan {
+        let host = Host::new(Private::Network);
+        host.run("ip", &["tuntap", "add", "dev", "tap0", "mode", "tap"]);
+        host.run(
+            "ip",
+            &["address", "add", &format!("{SERVER}/24"), "dev", "tap0"],
+        );
+        host.run("ip", &["link", "set", "tap0", "up"]);
+        let dir = tempfile::tempdir().expect("a private folder");
+        let dhcp = start_dhcp(&host, boot_file, dir.path());
+        Lan {
+            _dhcp: dhcp,
+            host: Arc::new(host),
+            _dir: dir,
+        }
+    }
+
+    /// The server's side of the wire.
+    #[must_use]
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// Switches a machine on.
+    #[must_use]
+    pub fn boot(&self, firmware: &Firmware<'_>) -> Machine {
+        let mut command = self.host.command(programs::system("qemu-system-x86_64"));
+        let accel = std::env::var("DAYBREAK_VM_ACCEL").unwrap_or_else(|_| "tcg".to_owned());
+        command.args(["-accel", &accel, "-nodefaults", "-no-reboot", "-m", "256"]);
+        command.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
+        firmware.add_to(&mut command);
+        command.args(["-netdev", "tap,id=wire,ifname=tap0,script=no,downscript=no"]);
+        Machine {
+            process: Process::start("the virtual machine", command),
+        }
+    }
+}
+
+fn start_dhcp(host: &Host, boot_file: &str, dir: &Path) -> Process {
+    let mut command = host.command(programs::system("dnsmasq"));
+    command.args([
+        "--conf-file=/dev/null",
+        "--keep-in-foreground",
+        "--log-facility=-",
+    ]);
+    command.args(["--user=root", "--group=root", "--pid-file=", "--port=0"]);
+    command.args([
+        "--interface=tap0",
+        "--bind-interfaces",
+        "--no-ping",
+        "--dhcp-authoritative",
+    ]);
+    command.args(["--dhcp-range=192.0.2.50,192.0.2.99,255.255.255.0,1h"]);
+    command.arg(format!("--dhcp-boot={boot_file},,{SERVER}"));
+    command.arg(format!("--dhcp-leasefile={}", dir.join("leases").display()));
+    let dhcp = Process::start("dnsmasq", command);
+    dhcp.wait_for("it serves DHCP", DHCP_PATIENCE, |line| {
+        line.contains("sockets bound exclusively to interface tap0")
+            .then_some(())
+    });
+    dhcp
+}
+
+/// What a machine has in its ROMs.
+#[derive(Clone, Copy, Debug)]
+pub enum Firmware<'a> {
+    /// A BIOS, and iPXE in the ROM of an emulated Intel network card.
+    Bios,
+    /// UEFI, with its own PXE; `variables` is a file of its own for what it stores.
+    Uefi {
+        /// The firmware's code.
+        code: &'a Path,
+        /// The firmware's variables: written to.
+        variables: &'a Path,
+    },
+}
+
+impl Firmware<'_> {
+    fn add_to(&self, command: &mut Command) {
+        match self {
+            // Without graphics, SeaBIOS puts the console that iPXE writes to on the serial line.
+            Firmware::Bios => {
+                command.args(["-machine", "pc,graphics=off", "-vga", "none", "-device"]);
+                command.arg(format!("e1000,netdev=wire,mac={MAC},bootindex=1"));
+            }
+            Firmware::Uefi { code, variables } => {
+                let flash = |file: &Path| format!("if=pflash,format=raw,file={}", file.display());
+                command.args(["-machine", "q35", "-vga", "none"]);
+                command.arg("-drive").arg(flash(code) + ",readonly=on");
+                command.arg("-drive").arg(flash(variables));
+                // No ROM: the firmware's own driver and its own TFTP client are what is tested.
+                command.arg("-device");
+                command.arg(format!(
+                    "virtio-net-pci,netdev=wire,mac={MAC},bootindex=1,romfile="
+                ));
+                command.args(["-device", "virtio-rng-pci"]);
+            }
+        }
+    }
+}
+
+/// A machine that is on.
+#[derive(Debug)]
+pub struct Machine {
+    process: Process,
+}
+
+impl Machine {
+    /// Waits until the console shows `text`.
+    ///
+    /// # Panics
+    /// If it does not within the time; the message shows the console.
+    pub fn wait_for_console(&self, text: &str, within: Duration) {
+        self.process
+            .wait_for(&format!("`{text}` on the console"), within, |line| {
+                line.contains(text).then_some(())
+            });
+    }
+
+    /// What the console has shown so far.
+    #[must_use]
+    pub fn console(&self) -> String {
+        self.process.log().join("\n")
+    }
+}
