@@ -4,6 +4,8 @@
 //! sees it, and every quirk of real clients is undone here (`protocol.md`, path quirks): backslashes,
 //! doubled and leading slashes, `./`, and the octets that old ROMs leave after an unterminated option 67.
 
+use core::net::IpAddr;
+
 use crate::limits;
 
 /// Room for one key.
@@ -94,17 +96,18 @@ pub fn shared(key: &[u8]) -> Option<&[u8]> {
 fn names_one_client(segment: &[u8]) -> bool {
     let hex = segment.iter().filter(|b| b.is_ascii_hexdigit()).count();
     let marks = |mark: u8| segment.iter().filter(|&&b| b == mark).count();
-    let only = |mark: u8| hex + marks(mark) == segment.len();
-    match segment.len() {
+    let is_identity = match segment.len() {
         // A serial number of the Raspberry Pi, or an IPv4 address in hexadecimal; a bare MAC address.
         8 | 12 => hex == segment.len(),
         // A MAC address, bare or after the hardware type that PXELINUX puts before it; a UUID.
         17 => hex == 12 && marks(b'-').max(marks(b':')) == 5,
-        20 => hex == 14 && only(b'-') && marks(b'-') == 6,
-        36 => hex == 32 && only(b'-') && marks(b'-') == 4,
-        _ => core::str::from_utf8(segment)
-            .is_ok_and(|text| text.parse::<core::net::IpAddr>().is_ok()),
-    }
+        20 => hex == 14 && marks(b'-') == 6,
+        36 => hex == 32 && marks(b'-') == 4,
+        _ => false,
+    };
+    let is_address =
+        || core::str::from_utf8(segment).is_ok_and(|text| text.parse::<IpAddr>().is_ok());
+    is_identity || is_address()
 }
 
 #[cfg(test)]

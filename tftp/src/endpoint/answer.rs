@@ -44,26 +44,8 @@ pub(super) fn negotiate(options: &Options<'_>, len: u64, config: &Config) -> Ter
     };
     let mut accepted = [false; OptionKind::ALL.len()];
     for (kind, _, value) in options.known() {
-        let Some(value) = decimal(value) else {
-            continue;
-        };
-        accepted[kind as usize] = match kind {
-            OptionKind::Blksize => ranged(value, limits::BLKSIZE_MIN, limits::BLKSIZE_MAX)
-                .map(|blksize| terms.blksize = blksize.min(config.blksize_max)),
-            OptionKind::Windowsize => ranged(value, 1, u16::MAX)
-                .map(|windowsize| terms.windowsize = windowsize.min(config.windowsize_max)),
-            OptionKind::Timeout => u8::try_from(value)
-                .ok()
-                .filter(|&s| s != 0)
-                .map(|s| terms.timeout_s = Some(s)),
-            OptionKind::Tsize => Some(terms.tsize_asked = true),
-            OptionKind::Rollover => match value {
-                0 => Some(terms.rollover = Rollover::Zero),
-                1 => Some(terms.rollover = Rollover::One),
-                _ => None,
-            },
-        }
-        .is_some();
+        let value = decimal(value);
+        accepted[kind as usize] = value.is_some_and(|value| terms.accept(kind, value, config));
     }
     if len / u64::from(terms.blksize) + 1 >= terms.rollover.modulus() {
         terms.windowsize = terms.windowsize.min(limits::WINDOWSIZE_WRAPPING_MAX);
@@ -85,6 +67,41 @@ pub(super) fn negotiate(options: &Options<'_>, len: u64, config: &Config) -> Ter
         );
     }
     terms
+}
+
+impl Terms {
+    /// Takes one option over, if its value is in range.
+    fn accept(&mut self, kind: OptionKind, value: u64, config: &Config) -> bool {
+        match kind {
+            OptionKind::Blksize => {
+                let asked = ranged(value, limits::BLKSIZE_MIN, limits::BLKSIZE_MAX);
+                self.blksize = asked.map_or(self.blksize, |asked| asked.min(config.blksize_max));
+                asked.is_some()
+            }
+            OptionKind::Windowsize => {
+                let asked = ranged(value, 1, u16::MAX);
+                self.windowsize =
+                    asked.map_or(self.windowsize, |asked| asked.min(config.windowsize_max));
+                asked.is_some()
+            }
+            OptionKind::Timeout => {
+                self.timeout_s = u8::try_from(value).ok().filter(|&seconds| seconds != 0);
+                self.timeout_s.is_some()
+            }
+            OptionKind::Tsize => {
+                self.tsize_asked = true;
+                true
+            }
+            OptionKind::Rollover => {
+                match value {
+                    0 => self.rollover = Rollover::Zero,
+                    1 => self.rollover = Rollover::One,
+                    _ => return false,
+                }
+                true
+            }
+        }
+    }
 }
 
 fn ranged(value: u64, least: u16, most: u16) -> Option<u16> {

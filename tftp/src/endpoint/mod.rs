@@ -12,27 +12,24 @@ mod answer;
 mod config;
 mod events;
 mod limiter;
+mod receive;
 mod table;
 mod timer;
 mod transfer;
 mod types;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::hash::BuildHasher;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use crate::wire::{
-    BlockNumber, ErrorCode, ErrorPacket, Malformed, Opcode, Packet, Request, emit_error,
-};
+use crate::wire::{ErrorCode, ErrorPacket, Packet, emit_error};
 use crate::{Time, limits};
 use limiter::Limiter;
-use table::{Key, Keyed, Table};
+use table::{Keyed, Table};
 use timer::Wheel;
-use transfer::{Acked, Overdue, Phase, Terms, Transfer};
+use transfer::{Overdue, Phase};
 
 pub use config::Config;
 pub use events::{Counters, Ended, Event, Outcome};
@@ -69,18 +66,15 @@ pub struct Endpoint<F> {
 impl<F: Clone> Endpoint<F> {
     /// An endpoint without transfers. `seed` must be unpredictable: transfer IDs and hashing depend on it.
     #[must_use]
-    pub fn new(config: Config, listeners: Vec<Listener>, seed: [u8; 32]) -> Self {
+    pub fn new(mut config: Config, listeners: Vec<Listener>, seed: [u8; 32]) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed);
         let mut key = [0; 16];
         random.fill_bytes(&mut key);
         let hasher = Keyed(key);
-        let config = Config {
-            blksize_max: config
-                .blksize_max
-                .clamp(limits::BLKSIZE_MIN, limits::BLKSIZE_MAX),
-            windowsize_max: config.windowsize_max.max(1),
-            ..config
-        };
+        config.blksize_max = config
+            .blksize_max
+            .clamp(limits::BLKSIZE_MIN, limits::BLKSIZE_MAX);
+        config.windowsize_max = config.windowsize_max.max(1);
         Endpoint {
             config,
             listeners,
@@ -238,251 +232,6 @@ impl<F: Clone> Endpoint<F> {
             audit.beyond_window += usize::from(!transfer.keeps_its_window());
         }
         audit
-    }
-
-    fn handle_ack(&mut self, now: Time, path: Path, number: BlockNumber) {
-        self.counters.acks += 1;
-        let Some(slot) = self.table.find(Key::new(path.socket, path.remote)) else {
-            return self.handle_unknown_tid(now, path);
-        };
-        let Some(transfer) = self.table.get_mut(slot) else {
-            return;
-        };
-        // It came to the listener, but the transfer has a port of its own: not this transfer's TID.
-        if transfer.path.socket != path.socket {
-            return self.handle_unknown_tid(now, path);
-        }
-        let was_half_open = transfer.is_half_open();
-        match transfer.acknowledge(now, number) {
-            Acked::Stale => {
-                self.counters.acks_stale += 1;
-                return;
-            }
-            Acked::Rewound => self.counters.rewinds += 1,
-            Acked::Started | Acked::Moved | Acked::Completed => {}
-        }
-        if was_half_open {
-            self.started(slot);
-        }
-        let Some(transfer) = self.table.get(slot) else {
-            return;
-        };
-        if transfer.is_complete() {
-            self.end(now, slot, Outcome::Completed);
-        } else if transfer.has_due() && !transfer.is_pacing() {
-            self.enqueue(now, slot);
-        } else {
-            self.arm(now, slot);
-        }
-    }
-
-    fn started(&mut self, slot: u32) {
-        let Some(transfer) = self.table.get(slot) else {
-            return;
-        };
-        self.counters.transfers_started += 1;
-        let (path, id) = (transfer.path, transfer.id);
-        if let Some(file) = transfer.file.clone() {
-            self.push_event(Event::Started {
-                transfer: id,
-                path,
-                file,
-            });
-        }
-        self.table.half_open_remove(path.remote.ip());
-    }
-
-    fn handle_request<H: Host<File = F>>(
-        &mut self,
-        now: Time,
-        path: Path,
-        datagram: &[u8],
-        request: &Request<'_>,
-        host: &mut H,
-    ) {
-        let Some(listener) = self.listeners.iter().find(|l| l.socket == path.socket) else {
-            // A request to a transfer's own port is not for us to answer.
-            self.counters.packets_ignored += 1;
-            return;
-        };
-        let sockets = listener.transfer_sockets.clone();
-        self.counters.requests += 1;
-        let fingerprint = self.hasher.hash_one(datagram);
-        if self.is_repetition(now, path, fingerprint) {
-            self.counters.requests_duplicate += 1;
-            return;
-        }
-        if self.draining {
-            self.counters.requests_while_draining += 1;
-            return;
-        }
-        let source = path.remote.ip();
-        if self.table.len() >= self.config.transfers_max as usize
-            || self.table.half_open_of(source) >= self.config.half_open_per_source_max
-        {
-            self.counters.requests_over_limit += 1;
-            return;
-        }
-        let Some(mode) = answer::mode(request.mode) else {
-            self.counters.requests_refused += 1;
-            return self.refuse(
-                path,
-                ErrorCode::ILLEGAL_OPERATION,
-                "transfer mode is not supported: use octet",
-            );
-        };
-        let question = Question {
-            path,
-            name: request.name,
-            mode,
-        };
-        let opened = match host.open(&question) {
-            Ok(opened) => opened,
-            Err(Refusal { code, text }) => {
-                self.counters.requests_refused += 1;
-                return self.refuse(path, code, text);
-            }
-        };
-        let terms = answer::negotiate(&request.options, opened.len, &self.config);
-        let phase = if terms.oack.is_empty() {
-            Phase::Opened
-        } else {
-            Phase::Offered {
-                oack: Box::from(terms.oack.as_bytes()),
-                due: true,
-                tsize_asked: terms.tsize_asked,
-            }
-        };
-        let terms = Terms {
-            path: Path {
-                socket: self.pick_socket(path, sockets),
-                ..path
-            },
-            listener: path.socket,
-            request: fingerprint,
-            file: opened.file,
-            len: opened.len,
-            blksize: terms.blksize,
-            windowsize: terms.windowsize,
-            rollover: terms.rollover,
-            timeout_s: terms.timeout_s,
-            phase,
-            patience: self.config.patience,
-        };
-        // In single-port mode, and once in a while by chance, the key is still held by a transfer that
-        // lingers: the new one takes it.
-        if let Some(slot) = self
-            .table
-            .find(Key::new(terms.path.socket, terms.path.remote))
-        {
-            self.forget(slot);
-        }
-        let slot = self.table.insert(|id| Transfer::new(id, now, terms));
-        self.table.half_open_add(source);
-        self.live += 1;
-        self.enqueue(now, slot);
-    }
-
-    /// Whether a request belongs to a transfer of the same client port; if so, all that it brings is done.
-    /// If it is another request instead, the old transfer ends silently.
-    fn is_repetition(&mut self, now: Time, path: Path, fingerprint: u64) -> bool {
-        let Some(slot) = self.table.find(Key::new(path.socket, path.remote)) else {
-            return false;
-        };
-        let Some(transfer) = self.table.get_mut(slot) else {
-            return false;
-        };
-        let same = transfer.request == fingerprint;
-        match transfer.phase {
-            Phase::Offered { .. } | Phase::Opened if same => {
-                transfer.repeat_first_reply();
-                self.enqueue(now, slot);
-                true
-            }
-            // Read late, while its transfer is running well; after a silence the client has begun anew.
-            Phase::Running if same && transfer.silence(now) < limits::RESTART_SILENCE => true,
-            Phase::Lingering { completed, since } => {
-                same && completed && now.since(since) < limits::LATE_REQUEST
-            }
-            _ => {
-                self.end(now, slot, Outcome::Replaced);
-                false
-            }
-        }
-    }
-
-    /// A transfer socket, unpredictable, and another one than the last time.
-    fn pick_socket(&mut self, path: Path, sockets: core::ops::Range<u16>) -> SocketId {
-        let count = u32::from(sockets.end.saturating_sub(sockets.start));
-        if count == 0 {
-            return path.socket;
-        }
-        let mut pick = || {
-            let random = self.random.next_u32() % count;
-            sockets.start + u16::try_from(random).expect("less than a u16")
-        };
-        // Not the last one, nor one where this client's last transfer lingers. The tries are bounded;
-        // a clash is harmless.
-        let mut socket = pick();
-        for _ in 0..8 {
-            let taken = self
-                .table
-                .find(Key::new(SocketId(socket), path.remote))
-                .is_some();
-            if socket != self.last_socket && !taken || count == 1 {
-                break;
-            }
-            socket = pick();
-        }
-        self.last_socket = socket;
-        SocketId(socket)
-    }
-
-    fn handle_error(&mut self, now: Time, path: Path, code: ErrorCode) {
-        // An ERROR is never answered (RFC 1350 §7), whoever sent it.
-        let found = self.table.find(Key::new(path.socket, path.remote));
-        let Some(transfer) = found.and_then(|slot| self.table.get(slot)) else {
-            self.counters.packets_ignored += 1;
-            return;
-        };
-        if transfer.path.socket != path.socket || !transfer.is_live() {
-            self.counters.packets_ignored += 1;
-            return;
-        }
-        let outcome = match transfer.phase {
-            Phase::Offered {
-                tsize_asked: true, ..
-            } => Outcome::Probe,
-            _ => Outcome::Aborted(code),
-        };
-        self.end(now, transfer.id.slot, outcome);
-    }
-
-    fn handle_unknown_tid(&mut self, now: Time, path: Path) {
-        self.counters.packets_unknown_tid += 1;
-        if self.unknown_tid.allows(now) {
-            self.refuse(path, ErrorCode::UNKNOWN_TID, "unknown transfer ID");
-        }
-    }
-
-    fn handle_malformed(&mut self, now: Time, path: Path, datagram: &[u8], malformed: Malformed) {
-        self.counters.packets_malformed += 1;
-        let is = |opcode: Opcode| datagram.starts_with(&(opcode as u16).to_be_bytes());
-        let request = is(Opcode::Rrq) || is(Opcode::Wrq);
-        let listened = self
-            .listeners
-            .iter()
-            .any(|listener| listener.socket == path.socket);
-        if request && listened && self.unknown_tid.allows(now) {
-            let text = match malformed {
-                Malformed::TooLong => "the request is too long",
-                Malformed::TooManyOptions => "too many options",
-                Malformed::OptionWithoutValue => "an option has no value",
-                Malformed::EmptyName => "the file name is empty",
-                _ => "malformed request",
-            };
-            self.refuse(path, malformed.error_code(), text);
-        }
     }
 
     /// Hands out what a transfer has due.

@@ -42,7 +42,13 @@ impl ErrorPacket {
 pub fn emit_error(code: ErrorCode, text: &str) -> ErrorPacket {
     let mut bytes = [0; HEADER_BYTES + limits::ERROR_TEXT_BYTES_MAX + 1];
     bytes[..HEADER_BYTES].copy_from_slice(&header(Opcode::Error, code.0));
-    let printable = |b: u8| if b == b' ' || b.is_ascii_graphic() { b } else { b'?' };
+    let printable = |b: u8| {
+        if b == b' ' || b.is_ascii_graphic() {
+            b
+        } else {
+            b'?'
+        }
+    };
     let text = &text.as_bytes()[..text.len().min(limits::ERROR_TEXT_BYTES_MAX)];
     for (to, from) in bytes[HEADER_BYTES..].iter_mut().zip(text) {
         *to = printable(*from);

@@ -102,7 +102,11 @@ impl Rollover {
         let modulus = self.modulus();
         // With rollover to 1, number 0 is carried by block 0 alone: past it, it names nothing near.
         if self == Rollover::One && number.0 == 0 {
-            return if base.0 == 0 { base } else { BlockIndex(u64::MAX) };
+            return if base.0 == 0 {
+                base
+            } else {
+                BlockIndex(u64::MAX)
+            };
         }
         let from = u64::from(self.number(base).0);
         let ahead = match self {

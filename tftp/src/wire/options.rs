@@ -49,7 +49,9 @@ impl OptionKind {
     /// The option of a name, in any case (RFC 2347); `None` for one that we do not know.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<OptionKind> {
-        Self::ALL.into_iter().find(|kind| name.eq_ignore_ascii_case(kind.name().as_bytes()))
+        Self::ALL
+            .into_iter()
+            .find(|kind| name.eq_ignore_ascii_case(kind.name().as_bytes()))
     }
 }
 

@@ -76,7 +76,9 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn parse(datagram: &'a [u8]) -> Result<Packet<'a>, Malformed> {
-        let (opcode, rest) = datagram.split_first_chunk::<2>().ok_or(Malformed::Truncated)?;
+        let (opcode, rest) = datagram
+            .split_first_chunk::<2>()
+            .ok_or(Malformed::Truncated)?;
         match u16::from_be_bytes(*opcode) {
             1 => Request::parse(rest).map(Packet::Rrq),
             2 => Request::parse(rest).map(Packet::Wrq),
@@ -106,7 +108,11 @@ impl<'a> Request<'a> {
             return Err(Malformed::TooLong);
         }
         let (mode, rest) = string(rest)?;
-        Ok(Request { name, mode, options: Options::parse(rest)? })
+        Ok(Request {
+            name,
+            mode,
+            options: Options::parse(rest)?,
+        })
     }
 }
 
@@ -118,6 +124,9 @@ fn number(rest: &[u8]) -> Result<(u16, &[u8]), Malformed> {
 
 /// A string without its NUL, and what follows it.
 pub(super) fn string(rest: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let end = rest.iter().position(|&b| b == 0).ok_or(Malformed::Unterminated)?;
+    let end = rest
+        .iter()
+        .position(|&b| b == 0)
+        .ok_or(Malformed::Unterminated)?;
     Ok((&rest[..end], &rest[end + 1..]))
 }
