@@ -4,7 +4,10 @@
 //! - [`client`]: the TFTP clients of Debian: curl, tftp-hpa, atftp.
 //! - [`host`]: a private network or mount namespace, gone with the test that made it.
 //! - [`vm`]: a virtual machine that boots over the network, on a wire of its own.
-//! - [`process`], [`poll`], [`programs`], [`metrics`], [`content`], [`tree`]: what those are made of.
+//! - [`raw`]: a client by hand, for what no client should do.
+//! - [`corpus`], [`properties`]: the seeds of the fuzzer, and what must hold of them.
+//! - [`tree`]: the source tree, for the tests of the architecture.
+//! - [`process`], [`poll`], [`programs`], [`metrics`], [`content`]: what those are made of.
 //!
 //! It builds nothing and installs nothing: `make test` does. Nothing here waits by sleeping for a state;
 //! everything waits for what it needs to see, until a deadline. Traffic goes to loopback, or stays inside
@@ -13,11 +16,14 @@
 
 pub mod client;
 pub mod content;
+pub mod corpus;
 pub mod host;
 pub mod metrics;
 pub mod poll;
 pub mod process;
 pub mod programs;
+pub mod properties;
+pub mod raw;
 pub mod site;
 pub mod tree;
 pub mod vm;

@@ -1,0 +1,87 @@
+//! What must hold of any datagram, for the parser and for the names in it: the fuzzer and the replay of
+//! its corpus check the same.
+
+use daybreak_tftp::limits;
+use daybreak_tftp::name;
+use daybreak_tftp::wire::{self, BlockNumber, Options, Packet, Request};
+
+/// Parses a datagram, and checks everything that the parser promises.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn check_datagram(datagram: &[u8]) {
+    match Packet::parse(datagram) {
+        Ok(Packet::Rrq(request) | Packet::Wrq(request)) => check_request(&request),
+        Ok(Packet::Data(number, payload)) => {
+            assert_eq!([&wire::data_header(number)[..], payload].concat(), datagram);
+        }
+        Ok(Packet::Ack(number)) => check_ack(number),
+        Ok(Packet::Error(_, text)) => assert!(!text.contains(&0)),
+        Ok(Packet::Oack(options)) => check_options(&options),
+        // The reply to it must be an error that a client can read.
+        Err(malformed) => {
+            let error = wire::emit_error(malformed.error_code(), &malformed.to_string());
+            assert!(matches!(
+                Packet::parse(error.as_bytes()),
+                Ok(Packet::Error(..))
+            ));
+            assert_eq!(error.as_bytes().last(), Some(&0));
+        }
+    }
+}
+
+/// Brings a name to its key, and checks that the key cannot climb.
+///
+/// # Panics
+/// If it can.
+pub fn check_name(raw: &[u8]) {
+    let mut buffer = name::Buffer::default();
+    let Ok(key) = name::normalise(raw, &mut buffer) else {
+        return;
+    };
+    assert!(!key.is_empty() && key.len() <= limits::NAME_BYTES_MAX);
+    assert!(!key.contains(&0) && !key.contains(&b'\\'));
+    for segment in key.split(|&octet| octet == b'/') {
+        assert!(
+            !matches!(segment, b"" | b"." | b".."),
+            "segment {segment:?} of {key:?}"
+        );
+    }
+}
+
+fn check_request(request: &Request<'_>) {
+    assert!(!request.name.is_empty() && request.name.len() <= limits::NAME_BYTES_MAX);
+    assert!(!request.name.contains(&0) && !request.mode.contains(&0));
+    check_options(&request.options);
+    check_name(request.name);
+    // What was read can be written, and reads the same.
+    if let Ok(mode) = std::str::from_utf8(request.mode) {
+        let mut buffer = [0; limits::REQUEST_BYTES_MAX];
+        let len =
+            wire::emit_request(request.name, mode, &[], &mut buffer).expect("it was a request");
+        let again = Request {
+            options: Options::NONE,
+            ..*request
+        };
+        assert_eq!(Packet::parse(&buffer[..len]), Ok(Packet::Rrq(again)));
+    }
+}
+
+fn check_options(options: &Options<'_>) {
+    assert!(options.iter().count() <= limits::OPTIONS_MAX);
+    for (name, value) in options.iter() {
+        assert!(!name.contains(&0) && !value.contains(&0));
+    }
+    let mut kinds: Vec<_> = options.known().map(|(kind, _, _)| kind as usize).collect();
+    kinds.sort_unstable();
+    let known = kinds.len();
+    kinds.dedup();
+    assert_eq!(kinds.len(), known, "an option of one kind counts once");
+}
+
+fn check_ack(number: BlockNumber) {
+    assert_eq!(
+        Packet::parse(&wire::emit_ack(number)),
+        Ok(Packet::Ack(number))
+    );
+}

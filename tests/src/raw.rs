@@ -1,0 +1,129 @@
+//! A client by hand: single datagrams, so that a test decides what is sent, when, and whether at all.
+//!
+//! It does only what a well-behaved client does not; what one does is `daybreak_tftp::download`.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use daybreak_tftp::wire::{self, BlockNumber, Packet};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+const BLOCK_BYTES: usize = 512;
+
+/// A socket, and the server it talks to.
+#[derive(Debug)]
+pub struct RawClient {
+    socket: UdpSocket,
+    server: SocketAddr,
+}
+
+impl RawClient {
+    /// A client on a port of its own.
+    ///
+    /// # Panics
+    /// If there is no port.
+    #[must_use]
+    pub fn new(server: SocketAddr) -> RawClient {
+        let local = if server.is_ipv6() {
+            "[::1]:0"
+        } else {
+            "127.0.0.1:0"
+        };
+        let socket = UdpSocket::bind(local).expect("a port on loopback");
+        socket
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time above zero");
+        RawClient { socket, server }
+    }
+
+    /// Sends a datagram to the server's listening port.
+    ///
+    /// # Panics
+    /// If the kernel refuses it.
+    pub fn send(&self, datagram: &[u8]) {
+        self.socket
+            .send_to(datagram, self.server)
+            .expect("a datagram on loopback");
+    }
+
+    /// The next datagram and where it came from; `None` if none comes within the patience.
+    #[must_use]
+    pub fn receive(&self) -> Option<(Vec<u8>, SocketAddr)> {
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        let (len, from) = self.socket.recv_from(&mut buffer).ok()?;
+        buffer.truncate(len);
+        Some((buffer, from))
+    }
+
+    /// Asks for a file without options, and stops after its first block.
+    ///
+    /// # Panics
+    /// If the answer is not that block.
+    #[must_use]
+    pub fn hold(self, name: &str) -> HeldTransfer {
+        let mut request = [0; BLOCK_BYTES];
+        let len = wire::emit_request(name.as_bytes(), "octet", &[], &mut request);
+        self.send(&request[..len.expect("a request fits")]);
+        let (datagram, from) = self.receive().expect("an answer to a request");
+        let Ok(Packet::Data(BlockNumber(1), payload)) = Packet::parse(&datagram) else {
+            panic!("not the first block: {:?}", Packet::parse(&datagram));
+        };
+        HeldTransfer {
+            content: payload.to_vec(),
+            client: self,
+            from,
+        }
+    }
+}
+
+/// A transfer that waits for the test, with the server waiting for the ACK of its first block.
+#[derive(Debug)]
+pub struct HeldTransfer {
+    client: RawClient,
+    from: SocketAddr,
+    content: Vec<u8>,
+}
+
+impl HeldTransfer {
+    /// Takes the rest of the file, block by block.
+    ///
+    /// # Panics
+    /// If the server sends anything but the next block, or one that it had sent.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        let mut have = 1_u16;
+        while self.content.len() == usize::from(have) * BLOCK_BYTES {
+            self.acknowledge(have);
+            have += 1;
+            self.content.extend(self.block(have));
+        }
+        self.acknowledge(have);
+        self.content
+    }
+
+    fn acknowledge(&self, number: u16) {
+        let ack = wire::emit_ack(BlockNumber(number));
+        self.client
+            .socket
+            .send_to(&ack, self.from)
+            .expect("a datagram on loopback");
+    }
+
+    /// The payload of one block; what was sent again while the test was busy is passed over.
+    fn block(&self, number: u16) -> Vec<u8> {
+        loop {
+            let (datagram, from) = self.client.receive().expect("the next block");
+            assert_eq!(from, self.from, "a transfer comes from one port");
+            match Packet::parse(&datagram) {
+                Ok(Packet::Data(BlockNumber(got), payload)) if got == number => {
+                    return payload.to_vec();
+                }
+                Ok(Packet::Data(BlockNumber(got), _)) if got < number => {}
+                other => panic!("not block {number}: {other:?}"),
+            }
+        }
+    }
+}
