@@ -308,6 +308,12 @@ impl Download {
         self.counters
     }
 
+    /// The address that is asked.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        self.server
+    }
+
     /// The server's transfer ID, once it has answered the request in force.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {

@@ -1,0 +1,78 @@
+//! Every bound of the generator, and what happens at it.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Clients in one run. Beyond it: refused at the start. Each one costs about half a kilobyte until it ends.
+pub const CLIENTS_MAX: u32 = 10_000_000;
+
+/// Clients at once. Beyond it: refused at the start. Each holds a port, and an address has 65,535.
+pub const CONCURRENCY_MAX: u32 = 60_000;
+
+/// Threads. Beyond it: refused at the start.
+pub const THREADS_MAX: u16 = 256;
+
+/// Files of one boot, and servers. Beyond it: refused at the start.
+pub const LIST_MAX: usize = 256;
+
+/// Largest datagram that is read, in octets: the largest block and its header. Beyond it: cut by the kernel.
+pub const DATAGRAM_BYTES_MAX: usize = 65_535;
+
+/// What a socket gets without asking, in octets, on any Linux: enough for a window of 40 blocks of 1428.
+pub const RECEIVE_BUFFER_DEFAULT: usize = 212_992;
+
+/// Clients started between two looks at the sockets: a few, so that the answers to the first requests
+/// do not wait for the last request.
+pub const STARTS_PER_TURN: u32 = 32;
+
+/// Datagrams read from one socket before the others get their turn.
+pub const DATAGRAMS_PER_TURN: u32 = 128;
+
+/// Sockets that one wait may report.
+pub const EVENTS_PER_TURN: usize = 512;
+
+/// Descriptors beside those of the clients: files, epoll, standard streams.
+const DESCRIPTORS_OWN: u64 = 64;
+
+/// Clients at once need more open files than this process may have.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{concurrency} clients at once need {needed} open files, and the limit of this process is {limit}: \
+     raise it (`ulimit -n {needed}` as root, or LimitNOFILE= of the service), or use --concurrency {}",
+    .limit.saturating_sub(DESCRIPTORS_OWN)
+)]
+pub struct TooFewDescriptors {
+    concurrency: u32,
+    needed: u64,
+    limit: u64,
+}
+
+/// Raises the limit of open files as far as these clients need.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn raise_descriptors(concurrency: u32) -> Result<(), TooFewDescriptors> {
+    let needed = u64::from(concurrency) + DESCRIPTORS_OWN;
+    let now = getrlimit(Resource::Nofile);
+    let within = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
+    if within(now.current) {
+        return Ok(());
+    }
+    // The hard limit too, where it is lower: only a privileged process may.
+    let maximum = if within(now.maximum) {
+        now.maximum
+    } else {
+        Some(needed)
+    };
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(needed),
+            maximum,
+        },
+    )
+    .map_err(|_| TooFewDescriptors {
+        concurrency,
+        needed,
+        limit: now.maximum.unwrap_or(u64::MAX),
+    })
+}
