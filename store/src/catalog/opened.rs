@@ -1,0 +1,121 @@
+//! A catalog of a data directory, whose entries open as images.
+
+use core::fmt;
+use std::fs::File;
+use std::sync::{Arc, OnceLock};
+
+use super::{Content, EntryId, EntryView, Snapshot};
+use crate::Generation;
+use crate::image::{Image, ImageError, ImageFolder};
+use crate::map::MappedFile;
+
+/// A published catalog, in memory, with the images that were opened through it.
+///
+/// While it lives, its file is pinned: no collection, in any process, removes what it names.
+/// An image stays mapped as long as the catalog or a clone of the [`Image`] lives, and is shared with the
+/// catalogs before and after that name it too.
+pub struct Catalog {
+    snapshot: Arc<Snapshot>,
+    images: Option<Arc<ImageFolder>>,
+    opened: Box<[OnceLock<Arc<MappedFile>>]>,
+    _pin: Option<File>,
+}
+
+impl Catalog {
+    pub(crate) fn new(snapshot: Snapshot, images: Arc<ImageFolder>, pin: Option<File>) -> Self {
+        Catalog {
+            opened: (0..snapshot.len()).map(|_| OnceLock::new()).collect(),
+            snapshot: Arc::new(snapshot),
+            images: Some(images),
+            _pin: pin,
+        }
+    }
+
+    /// A catalog without a data directory, for tests and benchmarks: only inline contents open.
+    #[must_use]
+    pub fn detached(snapshot: Snapshot) -> Self {
+        Catalog {
+            snapshot: Arc::new(snapshot),
+            images: None,
+            opened: Box::default(),
+            _pin: None,
+        }
+    }
+
+    /// The generation.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.snapshot.generation()
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.snapshot.len()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.snapshot.is_empty()
+    }
+
+    /// See [`Snapshot::lookup`].
+    #[must_use]
+    pub fn lookup(&self, name: &[u8]) -> Option<EntryId> {
+        self.snapshot.lookup(name)
+    }
+
+    /// See [`Snapshot::lookup_folded`].
+    #[must_use]
+    pub fn lookup_folded(&self, name: &[u8]) -> Option<EntryId> {
+        self.snapshot.lookup_folded(name)
+    }
+
+    /// See [`Snapshot::entry`].
+    #[must_use]
+    pub fn entry(&self, id: EntryId) -> EntryView<'_> {
+        self.snapshot.entry(id)
+    }
+
+    /// See [`Snapshot::entries`].
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (EntryId, EntryView<'_>)> {
+        self.snapshot.entries()
+    }
+
+    /// The catalog as octets and lookups.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The content of an entry. The first call for an image opens and maps its file (a few system calls,
+    /// no reading); later ones take two atomic operations. An error is not remembered: a repaired image
+    /// opens.
+    pub fn open(&self, id: EntryId) -> Result<Image, ImageError> {
+        let view = self.snapshot.entry(id);
+        let hash = match view.content {
+            Content::Image(hash) => hash,
+            Content::Inline(bytes) => {
+                let start = bytes.as_ptr() as usize - self.snapshot.as_bytes().as_ptr() as usize;
+                return Ok(Image::inline(
+                    Arc::clone(&self.snapshot),
+                    start..start + bytes.len(),
+                ));
+            }
+        };
+        let images = self.images.as_ref().ok_or(ImageError::Missing(hash))?;
+        let slot = &self.opened[id.index()];
+        if let Some(mapped) = slot.get() {
+            return Ok(Image::mapped(Arc::clone(mapped)));
+        }
+        let mapped = images.open(hash, view.len)?;
+        Ok(Image::mapped(Arc::clone(slot.get_or_init(|| mapped))))
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.snapshot, f)
+    }
+}

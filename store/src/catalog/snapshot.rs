@@ -1,0 +1,430 @@
+//! The catalog format, version 1: read.
+//!
+//! Everything is little-endian and lies in this order, without a gap:
+//!
+//! | part | octets | what |
+//! |---|---|---|
+//! | header | 64 | magic (16), version u32, zero u32, generation u64, file length u64, entries u32, zero u32, octets of names u64, octets of blobs u64 |
+//! | entries | 48 each | name offset u32, name length u16, kind u8, zero u8, content length u64, content (32): a BLAKE3 hash, or a blob offset u64 and zeros |
+//! | folded index | 4 each | entry numbers u32, ordered by (ASCII-lower-case name, name) |
+//! | names | | in entry order, adjacent |
+//! | blobs | | small contents kept in the catalog itself |
+//! | checksum | 32 | BLAKE3 of everything before it |
+//!
+//! Entries are in strict octet order of their names, so both lookups are binary searches over the octets
+//! as they lie in the file; nothing is copied or allocated. Everything is checked once, by
+//! [`Snapshot::parse`]: a file that passes cannot make a lookup fail. The checksum finds damage, not malice:
+//! the checks after it do not rely on it.
+
+use core::cmp::Ordering;
+use core::ops::Range;
+
+use crate::limits::{CATALOG_BYTES_MAX, ENTRIES_MAX, INLINE_BYTES_MAX};
+use crate::name::{self, NameError};
+use crate::{Generation, ImageHash};
+
+pub(super) const MAGIC: &[u8; 16] = b"daybreak-catalog";
+pub(super) const VERSION: u32 = 1;
+pub(super) const HEADER_BYTES: usize = 64;
+pub(super) const ENTRY_BYTES: usize = 48;
+pub(super) const INDEX_BYTES: usize = 4;
+pub(super) const CHECKSUM_BYTES: usize = 32;
+pub(super) const KIND_IMAGE: u8 = 1;
+pub(super) const KIND_INLINE: u8 = 2;
+
+/// Why a catalog is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// Shorter than the smallest catalog, or than it says itself.
+    #[error("cut short: {have} octets of {want}")]
+    CutShort {
+        /// Octets there are.
+        have: u64,
+        /// Octets there should be.
+        want: u64,
+    },
+    /// Octets after the end.
+    #[error("{0} octets too long")]
+    TrailingOctets(u64),
+    /// Over [`CATALOG_BYTES_MAX`] octets, or memory for it is not to be had.
+    #[error("too large: {0} octets")]
+    TooLarge(u64),
+    /// Not a catalog.
+    #[error("not a catalog (its first octets are wrong)")]
+    Magic,
+    /// A format of another version of this software.
+    #[error("catalog format {0} is not known to this version, which reads format {VERSION}")]
+    Version(u32),
+    /// The checksum does not match: damage.
+    #[error("damaged: the checksum does not match")]
+    Checksum,
+    /// Octets that must be zero are not.
+    #[error("damaged: reserved octets are not zero")]
+    Reserved,
+    /// No generation, or one out of range.
+    #[error("damaged: generation {0} is out of range")]
+    Generation(u64),
+    /// More than [`ENTRIES_MAX`] entries.
+    #[error("too many entries: {0}")]
+    Entries(u32),
+    /// The lengths of the parts do not add up to the length of the file.
+    #[error("damaged: the parts do not add up to the length of the file")]
+    Parts,
+    /// A name out of its part, or not adjacent to the one before.
+    #[error("damaged: the name of entry {0} is out of place")]
+    NamePlace(u32),
+    /// A name that is not canonical.
+    #[error("damaged: entry {0}: {1}")]
+    Name(u32, NameError),
+    /// Entries out of order, or a name twice.
+    #[error("damaged: entry {0} is out of order")]
+    Order(u32),
+    /// A kind of content that format 1 does not have.
+    #[error("damaged: entry {0} is of an unknown kind")]
+    Kind(u32),
+    /// A blob out of its part, or over [`INLINE_BYTES_MAX`].
+    #[error("damaged: the content of entry {0} is out of place")]
+    Blob(u32),
+    /// The folded index is not what the entries say.
+    #[error("damaged: place {0} of the folded index is wrong")]
+    Index(u32),
+}
+
+/// The number of an entry in one catalog. It means nothing in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId(pub(super) u32);
+
+impl EntryId {
+    /// The position in name order, from zero.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where an entry's content is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// An image of the store.
+    Image(ImageHash),
+    /// In the catalog itself.
+    Inline(&'a [u8]),
+}
+
+/// One entry, borrowed from its catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryView<'a> {
+    /// The canonical name.
+    pub name: &'a str,
+    /// Length of the content in octets.
+    pub len: u64,
+    /// The content.
+    pub content: Content<'a>,
+}
+
+/// A catalog in memory, checked.
+pub struct Snapshot {
+    bytes: Box<[u8]>,
+    generation: Generation,
+    entries: u32,
+    names: Range<usize>,
+    blobs: Range<usize>,
+}
+
+impl Snapshot {
+    /// Checks `bytes` as a whole catalog file. Total: any octets give a snapshot or an error.
+    pub fn parse(bytes: impl Into<Box<[u8]>>) -> Result<Self, CatalogError> {
+        let bytes = bytes.into();
+        let snapshot = Self::frame(bytes)?;
+        snapshot.check_entries()?;
+        snapshot.check_index()?;
+        Ok(snapshot)
+    }
+
+    /// The catalog before anything was published: [`Generation::ZERO`], no entries. It is in no file.
+    #[must_use]
+    pub fn empty() -> Self {
+        Snapshot {
+            bytes: Box::default(),
+            generation: Generation::ZERO,
+            entries: 0,
+            names: 0..0,
+            blobs: 0..0,
+        }
+    }
+
+    /// The generation that this catalog is.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries as usize
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// The file, octet by octet (of the empty catalog: nothing).
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The checksum at the end of the file; `current` repeats it.
+    #[must_use]
+    pub fn checksum(&self) -> [u8; CHECKSUM_BYTES] {
+        self.bytes.last_chunk().copied().unwrap_or_default()
+    }
+
+    /// The entry with exactly this name.
+    #[must_use]
+    pub fn lookup(&self, name: &[u8]) -> Option<EntryId> {
+        let place = self.first_place(|id| self.name_bytes(id) < name, EntryId);
+        let id = EntryId(place);
+        (place < self.entries && self.name_bytes(id) == name).then_some(id)
+    }
+
+    /// The entry with this name, upper and lower case of ASCII being the same. If several differ only by
+    /// case: the exact one, else the first in octet order.
+    #[must_use]
+    pub fn lookup_folded(&self, name: &[u8]) -> Option<EntryId> {
+        if let Some(id) = self.lookup(name) {
+            return Some(id);
+        }
+        let before = |id| cmp_folded(self.name_bytes(id), name) == Ordering::Less;
+        let place = self.first_place(before, |place| self.index_entry(place));
+        if place == self.entries {
+            return None;
+        }
+        let id = self.index_entry(place);
+        self.name_bytes(id).eq_ignore_ascii_case(name).then_some(id)
+    }
+
+    /// An entry. `id` must come from this catalog; one of a larger catalog panics.
+    #[must_use]
+    pub fn entry(&self, id: EntryId) -> EntryView<'_> {
+        let record = self.record(id);
+        let len = u64_at(record, 8);
+        let content = if record[6] == KIND_IMAGE {
+            Content::Image(ImageHash::from_bytes(
+                record[16..48].try_into().expect("32 octets"),
+            ))
+        } else {
+            let place = self.blob_place(record).expect("checked when parsed");
+            Content::Inline(&self.bytes[place])
+        };
+        let name = core::str::from_utf8(self.name_bytes(id)).expect("checked when parsed");
+        EntryView { name, len, content }
+    }
+
+    /// Every entry, in octet order of the names.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (EntryId, EntryView<'_>)> {
+        (0..self.len()).map(|index| {
+            let id = EntryId(u32::try_from(index).expect("entries are counted by u32"));
+            (id, self.entry(id))
+        })
+    }
+
+    /// The first place in `0..entries` whose entry is not `before` what is sought.
+    fn first_place(
+        &self,
+        before: impl Fn(EntryId) -> bool,
+        entry_at: impl Fn(u32) -> EntryId,
+    ) -> u32 {
+        let (mut low, mut high) = (0, self.entries);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if before(entry_at(middle)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    fn record(&self, id: EntryId) -> &[u8] {
+        let start = HEADER_BYTES + id.index() * ENTRY_BYTES;
+        &self.bytes[start..start + ENTRY_BYTES]
+    }
+
+    fn index_entry(&self, place: u32) -> EntryId {
+        let start = HEADER_BYTES + self.len() * ENTRY_BYTES + place as usize * INDEX_BYTES;
+        EntryId(u32_at(&self.bytes, start))
+    }
+
+    fn name_bytes(&self, id: EntryId) -> &[u8] {
+        let record = self.record(id);
+        let start = self.names.start + u32_at(record, 0) as usize;
+        &self.bytes[start..start + usize::from(u16_at(record, 4))]
+    }
+
+    fn blob_place(&self, record: &[u8]) -> Option<Range<usize>> {
+        let (offset, len) = (u64_at(record, 16), u64_at(record, 8));
+        let end = offset.checked_add(len)?;
+        if len > INLINE_BYTES_MAX || end > self.blobs.len() as u64 {
+            return None;
+        }
+        let start = self.blobs.start + usize::try_from(offset).ok()?;
+        Some(start..start + usize::try_from(len).ok()?)
+    }
+
+    /// Header, checksum, and where the parts are.
+    fn frame(bytes: Box<[u8]>) -> Result<Self, CatalogError> {
+        let have = bytes.len() as u64;
+        let least = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
+        if have > CATALOG_BYTES_MAX {
+            return Err(CatalogError::TooLarge(have));
+        }
+        if !bytes.starts_with(&MAGIC[..bytes.len().min(MAGIC.len())]) {
+            return Err(CatalogError::Magic);
+        }
+        if have < least {
+            return Err(CatalogError::CutShort { have, want: least });
+        }
+        // Before anything whose meaning another version may have changed.
+        let version = u32_at(&bytes, 16);
+        if version != VERSION {
+            return Err(CatalogError::Version(version));
+        }
+        let want = u64_at(&bytes, 32);
+        if have < want {
+            return Err(CatalogError::CutShort { have, want });
+        }
+        if have > want {
+            return Err(CatalogError::TrailingOctets(have - want));
+        }
+        let (body, checksum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
+        if blake3::hash(body).as_bytes() != checksum {
+            return Err(CatalogError::Checksum);
+        }
+        if u32_at(&bytes, 20) != 0 || u32_at(&bytes, 44) != 0 {
+            return Err(CatalogError::Reserved);
+        }
+        let generation = Generation::new(u64_at(&bytes, 24))
+            .filter(|generation| *generation > Generation::ZERO)
+            .ok_or(CatalogError::Generation(u64_at(&bytes, 24)))?;
+        let entries = u32_at(&bytes, 40);
+        if entries > ENTRIES_MAX {
+            return Err(CatalogError::Entries(entries));
+        }
+        // Bounded by the checks above: no sum here can overflow, once the two lengths are in range.
+        let names_len = part_len(u64_at(&bytes, 48), have)?;
+        let blobs_len = part_len(u64_at(&bytes, 56), have)?;
+        let names_start = HEADER_BYTES + entries as usize * (ENTRY_BYTES + INDEX_BYTES);
+        let names = names_start..names_start + names_len;
+        let blobs = names.end..names.end + blobs_len;
+        if blobs.end + CHECKSUM_BYTES != bytes.len() {
+            return Err(CatalogError::Parts);
+        }
+        Ok(Snapshot {
+            bytes,
+            generation,
+            entries,
+            names,
+            blobs,
+        })
+    }
+
+    fn check_entries(&self) -> Result<(), CatalogError> {
+        let mut names_end = 0;
+        let mut previous: &[u8] = &[];
+        for number in 0..self.entries {
+            let record = self.record(EntryId(number));
+            let (offset, len) = (u32_at(record, 0) as usize, usize::from(u16_at(record, 4)));
+            if offset != names_end || len > self.names.len() - names_end {
+                return Err(CatalogError::NamePlace(number));
+            }
+            names_end += len;
+            let name = &self.bytes[self.names.start + offset..self.names.start + names_end];
+            name::check(name).map_err(|why| CatalogError::Name(number, why))?;
+            if name <= previous {
+                return Err(CatalogError::Order(number));
+            }
+            previous = name;
+            if record[7] != 0 {
+                return Err(CatalogError::Reserved);
+            }
+            match record[6] {
+                KIND_IMAGE => {}
+                KIND_INLINE => {
+                    if record[24..].iter().any(|&octet| octet != 0) {
+                        return Err(CatalogError::Reserved);
+                    }
+                    self.blob_place(record).ok_or(CatalogError::Blob(number))?;
+                }
+                _ => return Err(CatalogError::Kind(number)),
+            }
+        }
+        if names_end != self.names.len() {
+            return Err(CatalogError::Parts);
+        }
+        Ok(())
+    }
+
+    /// Strictly increasing, in range and of full length: so a permutation, in the right order.
+    fn check_index(&self) -> Result<(), CatalogError> {
+        let mut previous: Option<&[u8]> = None;
+        for place in 0..self.entries {
+            let id = self.index_entry(place);
+            if id.0 >= self.entries {
+                return Err(CatalogError::Index(place));
+            }
+            let name = self.name_bytes(id);
+            if previous.is_some_and(|previous| cmp_index(previous, name) != Ordering::Less) {
+                return Err(CatalogError::Index(place));
+            }
+            previous = Some(name);
+        }
+        Ok(())
+    }
+}
+
+impl core::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("generation", &self.generation)
+            .field("entries", &self.entries)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The order of the folded index.
+pub(super) fn cmp_index(a: &[u8], b: &[u8]) -> Ordering {
+    cmp_folded(a, b).then_with(|| a.cmp(b))
+}
+
+fn cmp_folded(a: &[u8], b: &[u8]) -> Ordering {
+    let fold = |octets: &[u8], at: usize| octets[at].to_ascii_lowercase();
+    let common = a.len().min(b.len());
+    (0..common)
+        .map(|at| fold(a, at).cmp(&fold(b, at)))
+        .find(|order| order.is_ne())
+        .unwrap_or_else(|| a.len().cmp(&b.len()))
+}
+
+fn part_len(len: u64, file_len: u64) -> Result<usize, CatalogError> {
+    if len > file_len {
+        return Err(CatalogError::Parts);
+    }
+    usize::try_from(len).map_err(|_| CatalogError::Parts)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("2 octets"))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 octets"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 octets"))
+}

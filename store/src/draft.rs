@@ -1,0 +1,295 @@
+//! One change of the store: from what is published to the next generation.
+//!
+//! A draft holds the lock of the store. Dropped without [`Draft::publish`], it changes nothing, and the
+//! images that it brought are gone again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::sync::Arc;
+
+use crate::catalog::{SnapshotBuilder, StoredContent};
+use crate::disk::{Directory, Disk, Replace};
+use crate::publish::{self, Current};
+use crate::stage::{self, Progress, Staged};
+use crate::{Generation, ImageHash, LoadError, Name, Snapshot, Store, StoreError, layout};
+
+/// What putting a name did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The name is new.
+    Added,
+    /// The name had another content.
+    Replaced,
+    /// The name had this content already.
+    Unchanged,
+}
+
+/// What publishing did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// What is published now.
+    pub generation: Generation,
+    /// Whether it is a new generation: without a change there is none.
+    pub changed: bool,
+}
+
+/// A change in preparation.
+pub struct Draft<'s, D: Disk = Directory> {
+    store: &'s Store<D>,
+    _lock: D::File,
+    base: Snapshot,
+    warning: Option<LoadError>,
+    builder: SnapshotBuilder,
+    changed: bool,
+    stored_bytes: u64,
+    // Images that this draft brought: removed again if it is dropped.
+    placed: Vec<(ImageHash, u64)>,
+    // Folders whose names are not known to be on the disk yet.
+    unsynced: BTreeSet<String>,
+    // Of the base: what was published is on the disk, with its folder.
+    base_images: BTreeSet<ImageHash>,
+}
+
+impl<'s, D: Disk> Draft<'s, D> {
+    pub(crate) fn begin(store: &'s Store<D>) -> Result<Self, StoreError> {
+        let lock = store.lock()?;
+        let disk = &store.disk;
+        let (base, warning) = match publish::load_published(disk) {
+            Ok(Some((snapshot, _pin))) => (snapshot, None),
+            Ok(None) => (Snapshot::empty(), None),
+            Err(error) => {
+                let fallback = publish::load_fallback(disk).map(|(snapshot, _pin)| snapshot);
+                (fallback.unwrap_or_else(Snapshot::empty), Some(error))
+            }
+        };
+        let builder = SnapshotBuilder::from_snapshot(&base);
+        let base_images = builder.entries().values().filter_map(image_of).collect();
+        Ok(Draft {
+            store,
+            _lock: lock,
+            // What is in force is damaged: even the same entries must be published anew.
+            changed: warning.is_some(),
+            base,
+            warning,
+            builder,
+            stored_bytes: 0,
+            placed: Vec::new(),
+            unsynced: BTreeSet::new(),
+            base_images,
+        })
+    }
+
+    /// What this draft started from. [`Generation::ZERO`]: nothing.
+    #[must_use]
+    pub fn base(&self) -> Generation {
+        self.base.generation()
+    }
+
+    /// Why it did not start from what `current` names, but from the newest older catalog that is whole (or
+    /// from nothing, if [`Draft::base`] is zero). The operator must be told.
+    #[must_use]
+    pub fn warning(&self) -> Option<&LoadError> {
+        self.warning.as_ref()
+    }
+
+    /// The entries as they would be published.
+    #[must_use]
+    pub fn entries(&self) -> &BTreeMap<Name, StoredContent> {
+        self.builder.entries()
+    }
+
+    /// Octets of new images so far.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+
+    /// Puts what `source` holds under `name`. If the name has a content of the same length already, the
+    /// source is first only read: an unchanged file is not written again.
+    pub fn import<S: Read + std::io::Seek>(
+        &mut self,
+        name: Name,
+        source: &mut S,
+        len: u64,
+        progress: Progress<'_>,
+    ) -> Result<Change, StoreError> {
+        if let Some(&StoredContent::Image { hash, len: old_len }) = self.entries().get(&name)
+            && old_len == len
+        {
+            // Told when it is known which way it goes, so that nothing counts twice.
+            let mut told = 0;
+            let mut quiet = |count: u64| {
+                told += count;
+                progress(0)
+            };
+            let found = stage::hash_source(source, &mut quiet)?;
+            if found == (hash, len) && self.store.has_image(&hash, len) {
+                let _ = progress(told);
+                return self.put_stored(name, hash, len);
+            }
+            source.rewind().map_err(StoreError::Source)?;
+        }
+        let staged = self.store.stage(source, Some(len), progress)?;
+        self.put_staged(name, staged)
+    }
+
+    /// Puts a staged image under `name`.
+    pub fn put_staged(&mut self, name: Name, staged: Staged<'_, D>) -> Result<Change, StoreError> {
+        let (hash, len) = (staged.hash(), staged.len());
+        if !self.store.has_image(&hash, len) {
+            self.place(staged)?;
+        }
+        self.put_stored(name, hash, len)
+    }
+
+    /// Puts an image that is in the store under `name`.
+    pub fn put_stored(
+        &mut self,
+        name: Name,
+        hash: ImageHash,
+        len: u64,
+    ) -> Result<Change, StoreError> {
+        if !self.store.has_image(&hash, len) {
+            return Err(StoreError::NotStored { name, hash });
+        }
+        // It may lie there from a change that crashed before its folder was synced.
+        if !self.base_images.contains(&hash) {
+            self.unsynced.insert(layout::IMAGES.into());
+            self.unsynced.insert(layout::shard(&hash));
+        }
+        Ok(self.put(name, StoredContent::Image { hash, len }))
+    }
+
+    /// Puts a small content into the catalog itself.
+    pub fn put_inline(&mut self, name: Name, content: impl Into<Arc<[u8]>>) -> Change {
+        self.put(name, StoredContent::Inline(content.into()))
+    }
+
+    /// Removes a name; `false` if there is none.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let removed = self.builder.remove(name).is_some();
+        self.changed |= removed;
+        removed
+    }
+
+    /// Removes every name in a folder (`folder` without a trailing slash); says how many.
+    pub fn remove_folder(&mut self, folder: &str) -> usize {
+        let prefix = format!("{folder}/");
+        let inside = self
+            .entries()
+            .keys()
+            .filter(|name| name.as_str().starts_with(&prefix));
+        let names: Vec<Name> = inside.cloned().collect();
+        names
+            .iter()
+            .filter(|name| self.remove(name.as_str()))
+            .count()
+    }
+
+    /// Makes this the next generation. On return it is visible to readers and lasts. After an error the old
+    /// generation is in force, or (if the very last step failed) this one.
+    pub fn publish(mut self) -> Result<Published, StoreError> {
+        let disk = &self.store.disk;
+        for folder in &self.unsynced {
+            publish::sync_folder(disk, folder)?;
+        }
+        if !self.changed {
+            // The one before us may have failed in its last step.
+            publish::sync_folder(disk, layout::CATALOGS)?;
+            self.placed.clear();
+            return Ok(Published {
+                generation: self.base.generation(),
+                changed: false,
+            });
+        }
+        let generation = self.next_generation()?;
+        let file = self.builder.build(generation)?;
+        self.store.check_room(file.len() as u64)?;
+        let snapshot = Snapshot::parse(file)?;
+        // From here on a catalog may name them, whatever the outcome.
+        self.placed.clear();
+        publish::write_catalog(disk, generation, snapshot.as_bytes())?;
+        publish::switch_current(disk, Current::of(&snapshot))?;
+        Ok(Published {
+            generation,
+            changed: true,
+        })
+    }
+
+    /// Above everything that was ever published, as far as any trace of it is left.
+    fn next_generation(&self) -> Result<Generation, StoreError> {
+        let disk = &self.store.disk;
+        let files =
+            publish::generations(disk).map_err(StoreError::io("cannot list", layout::CATALOGS))?;
+        let named = publish::read_current(disk).ok().flatten();
+        let highest = files
+            .last()
+            .copied()
+            .max(named.map(|current| current.generation))
+            .unwrap_or_default()
+            .max(self.base.generation());
+        highest
+            .next()
+            .ok_or(StoreError::GenerationsExhausted(highest))
+    }
+
+    fn put(&mut self, name: Name, content: StoredContent) -> Change {
+        let change = match self.entries().get(&name) {
+            None => Change::Added,
+            Some(old) if *old == content => Change::Unchanged,
+            Some(_) => Change::Replaced,
+        };
+        if change != Change::Unchanged {
+            self.changed = true;
+            self.builder.put(name, content);
+        }
+        change
+    }
+
+    /// Moves a staged image to where its hash says.
+    fn place(&mut self, staged: Staged<'_, D>) -> Result<(), StoreError> {
+        let disk = &self.store.disk;
+        let (hash, len) = (staged.hash(), staged.len());
+        let shard = layout::shard(&hash);
+        disk.create_folder(&shard, layout::SHARD_MODE)
+            .map_err(StoreError::io("cannot create", &shard))?;
+        let path = layout::image(&hash);
+        let moved = disk
+            .rename(staged.path(), &path, Replace::No)
+            .or_else(|error| {
+                match error.kind() {
+                    // There is something, and `has_image` said that it is not the image: damage. It gives way as a
+                    // name; whoever has it mapped keeps the old octets.
+                    std::io::ErrorKind::AlreadyExists => {
+                        disk.rename(staged.path(), &path, Replace::Yes)
+                    }
+                    _ => Err(error),
+                }
+            });
+        moved.map_err(StoreError::io("cannot rename to", &path))?;
+        staged.placed();
+        self.placed.push((hash, len));
+        self.stored_bytes += len;
+        self.unsynced.insert(layout::IMAGES.into());
+        self.unsynced.insert(shard);
+        Ok(())
+    }
+}
+
+fn image_of(content: &StoredContent) -> Option<ImageHash> {
+    match content {
+        StoredContent::Image { hash, .. } => Some(*hash),
+        StoredContent::Inline(_) => None,
+    }
+}
+
+impl<D: Disk> Drop for Draft<'_, D> {
+    fn drop(&mut self) {
+        for (hash, _) in &self.placed {
+            // What the base names was repaired by this draft, and stays. What cannot be removed is collected.
+            if !self.base_images.contains(hash) {
+                let _ = self.store.disk.unlink(&layout::image(hash));
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Every bound of this crate, and what happens at it.
+
+use std::time::Duration;
+
+/// Longest name, in octets: what one TFTP request can carry. Beyond it: [`NameError`](crate::NameError).
+pub const NAME_BYTES_MAX: usize = 508;
+
+/// Entries in one catalog. Beyond it: publishing and loading are refused.
+pub const ENTRIES_MAX: u32 = 1_000_000;
+
+/// Largest catalog file, in octets, read into memory as a whole. Beyond it: publishing and loading are refused.
+pub const CATALOG_BYTES_MAX: u64 = 512 << 20;
+
+/// Largest content kept inside a catalog, in octets (rendered files of one terminal). Beyond it: refused;
+/// it belongs into an image.
+pub const INLINE_BYTES_MAX: u64 = 1 << 20;
+
+/// Largest image, in octets. Beyond it: the import is refused.
+pub const IMAGE_BYTES_MAX: u64 = 1 << 40;
+
+/// Largest generation: ten digits, as in the file names. Beyond it: publishing is refused.
+pub const GENERATION_MAX: u64 = 9_999_999_999;
+
+/// Longest content of `catalogs/current`, in octets. Beyond it: damaged.
+pub const CURRENT_BYTES_MAX: usize = 128;
+
+/// Names read from one folder of the data directory. Beyond it: an error (something else fills it).
+pub const FOLDER_NAMES_MAX: usize = 4_000_000;
+
+/// Times that a load starts over because a newer generation was published in between. Beyond it: the
+/// error of the last try.
+pub const LOAD_TRIES: u32 = 4;
+
+/// Octets copied and hashed at a time.
+pub const COPY_BYTES: usize = 1 << 20;
+
+/// How long a command waits for another one that holds the store. Beyond it: [`StoreError::Busy`](crate::StoreError::Busy).
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Disk space that an import leaves free, in octets, unless one hundredth of the disk is less. Beyond
+/// it: the import is refused before it starts.
+pub const RESERVE_BYTES: u64 = 64 << 20;
+
+/// How long an image stays after the last catalog that names it was replaced.
+pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Newest catalogs that stay whatever their age: what a start falls back to.
+pub const CATALOGS_KEPT: usize = 8;

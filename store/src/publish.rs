@@ -1,0 +1,254 @@
+//! What is published, on the disk: `catalogs/current` and the catalog that it names.
+//!
+//! `current` is one line: the generation in ten digits, the checksum of that catalog in hexadecimal, and 16
+//! hexadecimal digits of the BLAKE3 hash of those two, with a space between and a line feed after. So damage of
+//! the line is told from damage of the catalog, and never names another catalog or uses up generations.
+//!
+//! Both sides read through here: the engine on the real disk, the admin on whichever.
+
+use crate::disk::{Disk, FileKind, Replace};
+use crate::limits::{CATALOG_BYTES_MAX, CURRENT_BYTES_MAX, LOAD_TRIES};
+use crate::reader::LoadError;
+use crate::{CatalogError, Generation, ImageHash, Snapshot, StoreError, layout};
+
+/// What `current` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Current {
+    pub(crate) generation: Generation,
+    pub(crate) checksum: ImageHash,
+}
+
+impl Current {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        Current {
+            generation: snapshot.generation(),
+            checksum: ImageHash::from_bytes(snapshot.checksum()),
+        }
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        let text = core::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+        let (said, check) = text.rsplit_once(' ')?;
+        if check != check_digits(said) {
+            return None;
+        }
+        let (digits, checksum) = said.split_once(' ')?;
+        let generation = layout::catalog_generation(&format!("{digits}.catalog"))?;
+        Some(Current {
+            generation,
+            checksum: ImageHash::parse(checksum)?,
+        })
+    }
+
+    fn emit(self) -> String {
+        let said = format!("{:010} {}", self.generation.get(), self.checksum);
+        format!("{said} {}\n", check_digits(&said))
+    }
+}
+
+fn check_digits(said: &str) -> String {
+    ImageHash::of(said.as_bytes()).to_string()[..16].to_owned()
+}
+
+/// What `current` says; `None` if nothing was ever published.
+pub(crate) fn read_current<D: Disk>(disk: &D) -> Result<Option<Current>, LoadError> {
+    let io = |source| LoadError::Io {
+        path: layout::CURRENT.into(),
+        source,
+    };
+    let file = match disk.open_file(layout::CURRENT) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return match generations(disk).map_err(io)?.last() {
+                None => Ok(None),
+                Some(_) => Err(LoadError::CurrentMissing),
+            };
+        }
+        Err(error) => return Err(io(error)),
+    };
+    let mut line = [0; CURRENT_BYTES_MAX];
+    let len = disk.read_at(&file, 0, &mut line).map_err(io)?;
+    Current::parse(&line[..len])
+        .map(Some)
+        .ok_or(LoadError::CurrentDamaged)
+}
+
+/// The catalogs there are, by their file names, in increasing order.
+pub(crate) fn generations<D: Disk>(disk: &D) -> std::io::Result<Vec<Generation>> {
+    let names = disk.list(layout::CATALOGS)?;
+    let mut found: Vec<_> = names
+        .iter()
+        .filter_map(|n| layout::catalog_generation(n))
+        .collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The catalog of `generation`, pinned as long as the file is held.
+pub(crate) fn load_generation<D: Disk>(
+    disk: &D,
+    generation: Generation,
+) -> Result<(Snapshot, D::File), LoadError> {
+    let path = layout::catalog(generation);
+    let io = |source| LoadError::Io {
+        path: path.clone(),
+        source,
+    };
+    let damaged = |why| LoadError::Damaged {
+        path: path.clone(),
+        why,
+    };
+    let file = match disk.open_file(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(LoadError::Missing { path });
+        }
+        Err(error) => return Err(io(error)),
+    };
+    if !disk.lock_shared(&file).map_err(io)? {
+        return Err(LoadError::Collected { path });
+    }
+    let stat = disk.stat(&file).map_err(io)?;
+    if stat.kind != FileKind::File {
+        return Err(damaged(CatalogError::Magic));
+    }
+    let bytes = read_bounded(disk, &file, stat.len).map_err(|failure| match failure {
+        ReadFailure::Io(error) => io(error),
+        ReadFailure::TooLarge => damaged(CatalogError::TooLarge(stat.len)),
+    })?;
+    let snapshot = Snapshot::parse(bytes).map_err(damaged)?;
+    if snapshot.generation() != generation {
+        return Err(LoadError::OtherGeneration {
+            path,
+            generation: snapshot.generation(),
+        });
+    }
+    Ok((snapshot, file))
+}
+
+enum ReadFailure {
+    Io(std::io::Error),
+    TooLarge,
+}
+
+fn read_bounded<D: Disk>(disk: &D, file: &D::File, len: u64) -> Result<Vec<u8>, ReadFailure> {
+    let size = usize::try_from(len).map_err(|_| ReadFailure::TooLarge)?;
+    let mut bytes = Vec::new();
+    if len > CATALOG_BYTES_MAX || bytes.try_reserve_exact(size).is_err() {
+        return Err(ReadFailure::TooLarge);
+    }
+    bytes.resize(size, 0);
+    let read = disk.read_at(file, 0, &mut bytes).map_err(ReadFailure::Io)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// The published catalog; `None` if nothing was ever published.
+pub(crate) fn load_published<D: Disk>(disk: &D) -> Result<Option<(Snapshot, D::File)>, LoadError> {
+    let mut tries = LOAD_TRIES;
+    loop {
+        let Some(current) = read_current(disk)? else {
+            return Ok(None);
+        };
+        let outcome = load_generation(disk, current.generation).and_then(|loaded| {
+            if Current::of(&loaded.0) == current {
+                Ok(Some(loaded))
+            } else {
+                Err(LoadError::OtherCatalog {
+                    path: layout::catalog(current.generation),
+                })
+            }
+        });
+        tries -= 1;
+        // Replaced and collected between the two reads: the newer one is what was asked for.
+        let overtaken = outcome.is_err()
+            && read_current(disk).is_ok_and(|now| now.is_some_and(|now| now != current));
+        if tries == 0 || !overtaken {
+            return outcome;
+        }
+    }
+}
+
+/// The newest catalog that is whole, below what `current` names if it still says so.
+pub(crate) fn load_fallback<D: Disk>(disk: &D) -> Option<(Snapshot, D::File)> {
+    // A catalog above `current` was never published: it is no state that ever was.
+    let named = read_current(disk)
+        .ok()
+        .flatten()
+        .map(|current| current.generation);
+    let found = generations(disk).ok()?;
+    let candidates = found.into_iter().rev();
+    candidates
+        .filter(|generation| named.is_none_or(|named| *generation < named))
+        .find_map(|generation| load_generation(disk, generation).ok())
+}
+
+/// Makes `file` the catalog of `generation`, durably. Nobody is told yet.
+pub(crate) fn write_catalog<D: Disk>(
+    disk: &D,
+    generation: Generation,
+    file: &[u8],
+) -> Result<(), StoreError> {
+    write_next(disk, layout::CATALOG_NEXT, file)?;
+    let path = layout::catalog(generation);
+    disk.rename(layout::CATALOG_NEXT, &path, Replace::No)
+        .map_err(StoreError::io("cannot rename to", &path))?;
+    sync_folder(disk, layout::CATALOGS)
+}
+
+/// Makes `current` name a catalog: from the rename on, readers see it; on return, it lasts.
+pub(crate) fn switch_current<D: Disk>(disk: &D, current: Current) -> Result<(), StoreError> {
+    write_next(disk, layout::CURRENT_NEXT, current.emit().as_bytes())?;
+    disk.rename(layout::CURRENT_NEXT, layout::CURRENT, Replace::Yes)
+        .map_err(StoreError::io("cannot rename to", layout::CURRENT))?;
+    sync_folder(disk, layout::CATALOGS)
+}
+
+pub(crate) fn sync_folder<D: Disk>(disk: &D, path: &str) -> Result<(), StoreError> {
+    disk.sync_folder(path)
+        .map_err(StoreError::io("cannot sync", path))
+}
+
+/// Writes a file that is to be renamed. One that a crash left under the same name goes first.
+fn write_next<D: Disk>(disk: &D, path: &str, content: &[u8]) -> Result<(), StoreError> {
+    let create = || disk.create_file(path, layout::PARTIAL_MODE);
+    let mut file = create()
+        .or_else(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => disk.unlink(path).and_then(|()| create()),
+            _ => Err(error),
+        })
+        .map_err(StoreError::io("cannot create", path))?;
+    let written = disk
+        .write(&mut file, content)
+        .and_then(|()| disk.set_mode(&file, layout::PUBLISHED_MODE))
+        .and_then(|()| disk.sync_file(&file));
+    written.map_err(|error| {
+        // On a full disk its room is needed more than its content.
+        let _ = disk.unlink(path);
+        StoreError::io("cannot write", path)(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn current_is_read_as_written_and_any_changed_octet_is_refused() {
+        let current = Current {
+            generation: Generation::new(42).expect("in range"),
+            checksum: ImageHash::of(b"catalog"),
+        };
+        let line = current.emit().into_bytes();
+        assert_eq!(Current::parse(&line), Some(current));
+        assert!(line.len() <= CURRENT_BYTES_MAX);
+        for at in 0..line.len() {
+            for flip in 1..=255_u8 {
+                let mut changed = line.clone();
+                changed[at] ^= flip;
+                assert_eq!(Current::parse(&changed), None);
+            }
+            assert_eq!(Current::parse(&line[..at]), None);
+        }
+    }
+}

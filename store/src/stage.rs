@@ -1,0 +1,161 @@
+//! Bringing content onto the disk: copied once, hashed meanwhile, complete before it has a name.
+//!
+//! A staged image lies in `images/partial`, synced, locked against collection. It becomes an image when a
+//! [`Draft`](crate::Draft) puts it under a name, and is gone when it is dropped.
+
+use core::ops::ControlFlow;
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::disk::Disk;
+use crate::limits::{COPY_BYTES, IMAGE_BYTES_MAX};
+use crate::{ImageHash, Store, StoreError, layout};
+
+/// Told how many octets were done since the last call; may say to stop.
+pub type Progress<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+
+/// Content on the disk, not an image yet.
+pub struct Staged<'s, D: Disk> {
+    store: &'s Store<D>,
+    path: Option<String>,
+    _file: D::File,
+    hash: ImageHash,
+    len: u64,
+}
+
+// Two stages of one process never take the same name; two processes differ by their number.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+
+impl<D: Disk> Store<D> {
+    /// Copies `source` onto the disk. `expected` octets, if known, are checked against the room there is
+    /// before anything is written. Takes no lock of the store.
+    pub fn stage(
+        &self,
+        source: &mut dyn Read,
+        expected: Option<u64>,
+        progress: Progress<'_>,
+    ) -> Result<Staged<'_, D>, StoreError> {
+        if expected.is_some_and(|len| len > IMAGE_BYTES_MAX) {
+            return Err(StoreError::ImageTooLarge);
+        }
+        self.check_room(expected.unwrap_or(0))?;
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let path = format!("{}/import-{}-{serial}", layout::PARTIAL, std::process::id());
+        let created = self.disk.create_file(&path, layout::PARTIAL_MODE);
+        let file = created.map_err(StoreError::io("cannot create", &path))?;
+        let outcome = self.fill(&path, file, source, progress);
+        outcome.inspect_err(|_| {
+            let _ = self.disk.unlink(&path);
+        })
+    }
+
+    fn fill(
+        &self,
+        path: &str,
+        mut file: D::File,
+        source: &mut dyn Read,
+        progress: Progress<'_>,
+    ) -> Result<Staged<'_, D>, StoreError> {
+        let disk = &self.disk;
+        if !disk
+            .lock_exclusive(&file)
+            .map_err(StoreError::io("cannot lock", path))?
+        {
+            return Err(StoreError::Busy(self.lock_wait));
+        }
+        let mut hasher = blake3::Hasher::new();
+        let len = read_through(source, progress, |bytes| {
+            hasher.update(bytes);
+            disk.write(&mut file, bytes)
+                .map_err(StoreError::io("cannot write", path))
+        })?;
+        let hash = ImageHash::from_bytes(*hasher.finalize().as_bytes());
+        disk.set_mode(&file, layout::PUBLISHED_MODE)
+            .and_then(|()| disk.sync_file(&file))
+            .map_err(StoreError::io("cannot sync", path))?;
+        Ok(Staged {
+            store: self,
+            path: Some(path.to_owned()),
+            _file: file,
+            hash,
+            len,
+        })
+    }
+}
+
+/// Hash and length of `source`: to learn whether the store has it already, without writing.
+pub(crate) fn hash_source(
+    source: &mut dyn Read,
+    progress: Progress<'_>,
+) -> Result<(ImageHash, u64), StoreError> {
+    let mut hasher = blake3::Hasher::new();
+    let len = read_through(source, progress, |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
+    Ok((ImageHash::from_bytes(*hasher.finalize().as_bytes()), len))
+}
+
+fn read_through(
+    source: &mut dyn Read,
+    progress: Progress<'_>,
+    mut each: impl FnMut(&[u8]) -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
+    let mut buf = vec![0; COPY_BYTES];
+    let mut len = 0;
+    loop {
+        let count = match source.read(&mut buf) {
+            Ok(0) => return Ok(len),
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(StoreError::Source(error)),
+        };
+        len += count as u64;
+        if len > IMAGE_BYTES_MAX {
+            return Err(StoreError::ImageTooLarge);
+        }
+        each(&buf[..count])?;
+        if progress(count as u64).is_break() {
+            return Err(StoreError::Interrupted);
+        }
+    }
+}
+
+impl<D: Disk> Staged<'_, D> {
+    /// The hash of what was copied.
+    #[must_use]
+    pub fn hash(&self) -> ImageHash {
+        self.hash
+    }
+
+    /// How many octets were copied.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the source was empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
+
+    /// It was renamed: there is nothing to clean up.
+    pub(crate) fn placed(mut self) {
+        self.path = None;
+    }
+}
+
+impl<D: Disk> Drop for Staged<'_, D> {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // If this fails, a collection does it.
+            let _ = self.store.disk.unlink(path);
+        }
+    }
+}
