@@ -155,6 +155,18 @@ impl Process {
         self.log.lock().lines.iter().cloned().collect()
     }
 
+    /// All that it has said, after its end.
+    ///
+    /// # Panics
+    /// If its output is still open some time after.
+    #[must_use]
+    pub fn finished_log(&self) -> String {
+        poll::until("the end of its output", KILL_PATIENCE, || {
+            (self.log.lock().streams_ended == 2).then_some(())
+        });
+        self.log().join("\n")
+    }
+
     /// How many lines and octets it has logged so far.
     #[must_use]
     pub fn log_size(&self) -> (usize, usize) {

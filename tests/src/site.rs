@@ -183,8 +183,13 @@ impl Engine {
     }
 
     /// Asks it to end (SIGTERM), and waits until it has.
-    pub fn terminate(mut self, within: Duration) -> ExitStatus {
+    pub fn terminate(self, within: Duration) -> ExitStatus {
         self.process.terminate();
+        self.wait(within)
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(mut self, within: Duration) -> ExitStatus {
         self.process.wait_for_exit(within)
     }
 
