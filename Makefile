@@ -24,7 +24,7 @@ run: setup-build ## Build, import a sample firmware folder, serve it on UDP 6969
 test: setup-build setup-test fmt clippy doc ## Everything that a change must pass
 	$(call say,Building every program and test)
 	cargo build --workspace --bins --tests
-	$(call say,Tests: units, simulators, real clients, a virtual machine)
+	$(call say,Tests of units and simulators - with real clients - in a virtual machine)
 	cargo test --workspace
 
 test-long: setup-build ## The longer runs: more firmware, more seeds, the fuzzers (about an hour)
