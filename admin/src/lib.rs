@@ -1,0 +1,16 @@
+//! Administration of a boot server: what can be done to its store, whoever asks.
+//!
+//! - [`source`]: files and folders to import, found and opened without ever following a link.
+//! - [`import`], [`list`], [`remove`]: changes and views of what is published. Functions on a
+//!   [`Store`](daybreak_store::Store), without a terminal: the command line calls them now, the HTTP API later.
+//! - [`command`]: the command line itself (arguments, progress, messages, exit codes).
+//!
+//! It never talks to the engine: publishing is what the engine sees.
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod import;
+pub mod limits;
+pub mod list;
+pub mod remove;
+pub mod source;
