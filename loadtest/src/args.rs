@@ -17,7 +17,8 @@ use crate::loss::Loss;
 
 /// Boots simulated thin clients from TFTP servers, checks what they get, and measures how long it takes.
 ///
-/// Exit status: 0 when every client got every file, 1 when one failed, 2 for bad arguments.
+/// Exit status: 0 when every client got every file, 1 when one failed, 2 when the run
+/// itself could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "daybreak-loadtest", version)]
 pub struct Args {

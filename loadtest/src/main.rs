@@ -8,8 +8,18 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use daybreak_loadtest::args::{Args, Plan};
 
-fn main() -> Result<ExitCode> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match boot(Args::parse()) {
+        Ok(failed) => ExitCode::from(u8::from(failed > 0)),
+        Err(error) => {
+            eprintln!("daybreak-loadtest: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs what was typed; how many clients failed.
+fn boot(args: Args) -> Result<u32> {
     let json = args.json;
     let plan = Plan::try_from(args)?;
     let report = daybreak_loadtest::run(&plan, !json && stderr().is_terminal())?;
@@ -19,5 +29,5 @@ fn main() -> Result<ExitCode> {
     } else {
         print!("{report}");
     }
-    Ok(ExitCode::from(u8::from(report.clients.failed > 0)))
+    Ok(report.clients.failed)
 }
