@@ -26,6 +26,9 @@ pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The network card's address of every machine: each has a wire to itself.
 pub const MAC: &str = "52:54:00:da:7b:01";
 
+/// The same address as PXELINUX spells it.
+pub const DASHED_MAC: &str = "52-54-00-da-7b-01";
+
 /// How long the DHCP server may take to start.
 const DHCP_PATIENCE: Duration = Duration::from_secs(10);
 

@@ -1,17 +1,30 @@
 //! A virtual machine boots from the engine, as a terminal does: firmware, DHCP, TFTP.
 //!
-//! The wire is a tap device in a private network; see `daybreak_tests::vm`. One boot takes about 15 s.
+//! The wire is a tap device in a private network; see `daybreak_tests::vm`. One boot takes 10 to 20 s.
+//! iPXE is in every run; PXELINUX and UEFI need more packages, and are in the long one.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use daybreak_tests::content;
 use daybreak_tests::site::Site;
-use daybreak_tests::vm::{Firmware, Lan, SERVER};
+use daybreak_tests::vm::{DASHED_MAC, Firmware, Lan, SERVER};
+use daybreak_tests::{content, programs};
 
 /// How long a machine may take from power to the marker, on a slow and busy processor.
 const BOOT_PATIENCE: Duration = Duration::from_secs(180);
 
 const IMAGE_BYTES: usize = 3_000_000;
+
+/// What a machine shows when it has all its files.
+const MARKER: &str = "daybreak: booted";
+
+const PXELINUX: &str = "/usr/lib/PXELINUX/pxelinux.0";
+const SYSLINUX_MODULES: &str = "/usr/lib/syslinux/modules/bios";
+const OVMF: &str = "/usr/share/OVMF";
+
+fn listen() -> String {
+    format!("{SERVER}:69")
+}
 
 #[test]
 fn ipxe_in_a_machines_network_card_boots_from_the_engine() {
@@ -19,26 +32,24 @@ fn ipxe_in_a_machines_network_card_boots_from_the_engine() {
     let site = Site::inside(lan.host());
     site.import(
         "boot.ipxe",
-        script(&[
-            "echo daybreak: the first script runs",
-            "imgfetch --name image tftp://${next-server}/images/image.bin || goto failed",
-            "imgstat image",
-            "chain tftp://${next-server}/second.ipxe || goto failed",
-            ":failed",
-            "echo daybreak: FAILED",
-            "shell",
-        ])
-        .as_bytes(),
+        b"#!ipxe\n\
+          echo daybreak: the first script runs\n\
+          imgfetch --name image tftp://${next-server}/images/image.bin || goto failed\n\
+          imgstat image\n\
+          chain tftp://${next-server}/second.ipxe || goto failed\n\
+          :failed\n\
+          echo daybreak: FAILED\n\
+          shell\n",
     );
     site.import("images/image.bin", &content::octets(1, IMAGE_BYTES));
     site.import(
         "second.ipxe",
-        script(&["echo daybreak: booted", "shell"]).as_bytes(),
+        format!("#!ipxe\necho {MARKER}\nshell\n").as_bytes(),
     );
-    let _engine = site.engine_on(&format!("{SERVER}:69"), &[]);
+    let _engine = site.engine_on(&listen(), &[]);
 
     let machine = lan.boot(&Firmware::Bios);
-    machine.wait_for_console("daybreak: booted", BOOT_PATIENCE);
+    machine.wait_for_console(MARKER, BOOT_PATIENCE);
     let console = machine.console();
     assert!(
         console.contains(&format!("image : {IMAGE_BYTES} bytes")),
@@ -46,6 +57,110 @@ fn ipxe_in_a_machines_network_card_boots_from_the_engine() {
     );
 }
 
-fn script(lines: &[&str]) -> String {
-    format!("#!ipxe\n{}\n", lines.join("\n"))
+#[test]
+#[ignore = "long: make test-long"]
+fn pxelinux_takes_its_modules_and_the_machines_own_configuration_from_the_engine() {
+    let lan = Lan::new("pxelinux.0");
+    let site = Site::inside(lan.host());
+    site.import("pxelinux.0", &installed(Path::new(PXELINUX)));
+    for module in ["ldlinux.c32", "libcom32.c32", "libutil.c32", "cat.c32"] {
+        site.import(
+            module,
+            &installed(&Path::new(SYSLINUX_MODULES).join(module)),
+        );
+    }
+    // Found after the names that it tries first: those must be answered as missing.
+    site.import(
+        &format!("pxelinux.cfg/01-{DASHED_MAC}"),
+        b"DEFAULT show\nPROMPT 0\nLABEL show\n COM32 cat.c32\n APPEND marker.txt\n",
+    );
+    site.import("marker.txt", format!("{MARKER}\n").as_bytes());
+    let _engine = site.engine_on(&listen(), &[]);
+
+    lan.boot(&Firmware::Bios)
+        .wait_for_console(MARKER, BOOT_PATIENCE);
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn uefi_firmware_starts_grub_from_the_engine_and_grub_reads_an_image_to_the_octet() {
+    let lan = Lan::new("grubx64.efi");
+    let site = Site::inside(lan.host());
+    let image = site.source("image.bin", &content::octets(2, IMAGE_BYTES));
+    let expected = sha256(&image);
+    site.import("images/image.bin", &content::octets(2, IMAGE_BYTES));
+    site.import("grubx64.efi", &grub(&site));
+    site.import(
+        "grub/grub.cfg",
+        format!("sha256sum (tftp,{SERVER})/images/image.bin\necho '{MARKER}'\nsleep 600\n")
+            .as_bytes(),
+    );
+    let _engine = site.engine_on(&listen(), &[]);
+
+    let variables = site.source("variables.fd", &installed(&ovmf("VARS")));
+    let machine = lan.boot(&Firmware::Uefi {
+        code: &ovmf("CODE"),
+        variables: &variables,
+    });
+    machine.wait_for_console(MARKER, BOOT_PATIENCE);
+    let console = machine.console();
+    assert!(
+        console.contains(&expected),
+        "the SHA-256 is {expected}:\n{console}"
+    );
+}
+
+/// A GRUB for UEFI that goes on with the configuration on the server.
+fn grub(site: &Site) -> Vec<u8> {
+    let early = site.source(
+        "early.cfg",
+        format!("configfile (tftp,{SERVER})/grub/grub.cfg\n").as_bytes(),
+    );
+    let made = early.with_file_name("grubx64.efi");
+    let output = programs::dying_with_test(programs::system("grub-mkimage"))
+        .args(["--format=x86_64-efi", "--prefix=(tftp)/grub", "--config"])
+        .arg(&early)
+        .arg("--output")
+        .arg(&made)
+        .args(["normal", "configfile", "echo", "tftp", "net", "efinet"])
+        .args(["hashsum", "gcry_sha256", "sleep", "terminal"])
+        .output()
+        .expect("grub-mkimage starts");
+    assert!(
+        output.status.success(),
+        "grub-mkimage: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    std::fs::read(made).expect("grub-mkimage has made it")
+}
+
+/// The firmware's code or variables: Debian has them in two sizes, newer releases only in the larger.
+fn ovmf(part: &str) -> PathBuf {
+    let sizes = ["_4M", ""].map(|size| Path::new(OVMF).join(format!("OVMF_{part}{size}.fd")));
+    sizes
+        .into_iter()
+        .find(|file| file.is_file())
+        .expect("scripts/setup-test long installs ovmf")
+}
+
+/// A file of a Debian package.
+fn installed(file: &Path) -> Vec<u8> {
+    std::fs::read(file).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; scripts/setup-test long installs it",
+            file.display()
+        )
+    })
+}
+
+fn sha256(file: &Path) -> String {
+    let output = programs::dying_with_test(programs::system("sha256sum"))
+        .arg(file)
+        .output();
+    let output = output.expect("sha256sum starts").stdout;
+    String::from_utf8_lossy(&output)
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
