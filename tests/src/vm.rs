@@ -114,6 +114,11 @@ fn start_dhcp(host: &Host, boot_file: &str, dir: &Path) -> Process {
 pub enum Firmware<'a> {
     /// A BIOS, and iPXE in the ROM of an emulated Intel network card.
     Bios,
+    /// U-Boot for such a machine, in the place of a BIOS.
+    UBoot {
+        /// Its ROM.
+        rom: &'a Path,
+    },
     /// UEFI, with its own PXE; `variables` is a file of its own for what it stores.
     Uefi {
         /// The firmware's code.
@@ -130,6 +135,14 @@ impl Firmware<'_> {
             Firmware::Bios => {
                 command.args(["-machine", "pc,graphics=off", "-vga", "none", "-device"]);
                 command.arg(format!("e1000,netdev=wire,mac={MAC},bootindex=1"));
+            }
+            Firmware::UBoot { rom } => {
+                command
+                    .args(["-machine", "pc,graphics=off", "-vga", "none", "-bios"])
+                    .arg(rom);
+                command
+                    .arg("-device")
+                    .arg(format!("e1000,netdev=wire,mac={MAC},romfile="));
             }
             Firmware::Uefi { code, variables } => {
                 let flash = |file: &Path| format!("if=pflash,format=raw,file={}", file.display());

@@ -1,9 +1,10 @@
 //! A virtual machine boots from the engine, as a terminal does: firmware, DHCP, TFTP.
 //!
 //! The wire is a tap device in a private network; see `daybreak_tests::vm`. One boot takes 10 to 20 s.
-//! iPXE is in every run; PXELINUX and UEFI need more packages, and are in the long one.
+//! iPXE is in every run; PXELINUX, UEFI and U-Boot need more packages, and are in the long one.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use daybreak_tests::site::Site;
@@ -20,6 +21,7 @@ const MARKER: &str = "daybreak: booted";
 
 const PXELINUX: &str = "/usr/lib/PXELINUX/pxelinux.0";
 const SYSLINUX_MODULES: &str = "/usr/lib/syslinux/modules/bios";
+const UBOOT: &str = "/usr/lib/u-boot/qemu-x86/u-boot.rom";
 const OVMF: &str = "/usr/share/OVMF";
 
 fn listen() -> String {
@@ -110,6 +112,45 @@ fn uefi_firmware_starts_grub_from_the_engine_and_grub_reads_an_image_to_the_octe
     );
 }
 
+#[test]
+#[ignore = "long: make test-long"]
+fn u_boot_runs_a_script_from_the_engine_and_reads_an_image_to_the_octet() {
+    let lan = Lan::new("boot.scr.uimg");
+    let site = Site::inside(lan.host());
+    let image = content::octets(3, IMAGE_BYTES);
+    site.import("images/image.bin", &image);
+    let script = format!(
+        "tftpboot ${{loadaddr}} {SERVER}:images/image.bin\n\
+         crc32 ${{loadaddr}} ${{filesize}}\n\
+         echo {MARKER}\n"
+    );
+    site.import("boot.scr.uimg", &u_boot_script(&site, &script));
+    let _engine = site.engine_on(&listen(), &[]);
+
+    let machine = lan.boot(&Firmware::UBoot {
+        rom: Path::new(UBOOT),
+    });
+    machine.wait_for_console(MARKER, BOOT_PATIENCE);
+    let (console, expected) = (machine.console(), format!("==> {:08x}", crc32(&image)));
+    assert!(
+        console.contains(&expected),
+        "the CRC is {expected}:\n{console}"
+    );
+}
+
+/// A script in the form that U-Boot runs.
+fn u_boot_script(site: &Site, script: &str) -> Vec<u8> {
+    let text = site.source("boot.txt", script.as_bytes());
+    let made = text.with_file_name("boot.scr.uimg");
+    run_tool("mkimage", |command| {
+        command
+            .args(["-A", "x86", "-T", "script", "-C", "none", "-d"])
+            .arg(&text)
+            .arg(&made);
+    });
+    std::fs::read(made).expect("mkimage has made it")
+}
+
 /// A GRUB for UEFI that goes on with the configuration on the server.
 fn grub(site: &Site) -> Vec<u8> {
     let early = site.source(
@@ -117,20 +158,14 @@ fn grub(site: &Site) -> Vec<u8> {
         format!("configfile (tftp,{SERVER})/grub/grub.cfg\n").as_bytes(),
     );
     let made = early.with_file_name("grubx64.efi");
-    let output = programs::dying_with_test(programs::system("grub-mkimage"))
-        .args(["--format=x86_64-efi", "--prefix=(tftp)/grub", "--config"])
-        .arg(&early)
-        .arg("--output")
-        .arg(&made)
-        .args(["normal", "configfile", "echo", "tftp", "net", "efinet"])
-        .args(["hashsum", "gcry_sha256", "sleep", "terminal"])
-        .output()
-        .expect("grub-mkimage starts");
-    assert!(
-        output.status.success(),
-        "grub-mkimage: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    run_tool("grub-mkimage", |command| {
+        command
+            .args(["--format=x86_64-efi", "--prefix=(tftp)/grub", "--config"])
+            .arg(&early);
+        command.arg("--output").arg(&made);
+        command.args(["normal", "configfile", "echo", "tftp", "net", "efinet"]);
+        command.args(["hashsum", "gcry_sha256", "sleep", "terminal"]);
+    });
     std::fs::read(made).expect("grub-mkimage has made it")
 }
 
@@ -154,13 +189,30 @@ fn installed(file: &Path) -> Vec<u8> {
 }
 
 fn sha256(file: &Path) -> String {
-    let output = programs::dying_with_test(programs::system("sha256sum"))
-        .arg(file)
-        .output();
-    let output = output.expect("sha256sum starts").stdout;
-    String::from_utf8_lossy(&output)
-        .split(' ')
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    let printed = run_tool("sha256sum", |command| {
+        command.arg(file);
+    });
+    printed.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The CRC-32 that U-Boot's command prints (IEEE 802.3, reflected).
+fn crc32(octets: &[u8]) -> u32 {
+    !octets.iter().fold(!0, |crc, &octet| {
+        (0..8).fold(crc ^ u32::from(octet), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+/// Runs a program of the system to its end; what it prints.
+fn run_tool(name: &str, add_arguments: impl FnOnce(&mut Command)) -> String {
+    let mut command = programs::dying_with_test(programs::system(name));
+    add_arguments(&mut command);
+    let output = command.output().expect("a program that is installed");
+    assert!(
+        output.status.success(),
+        "{name}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
