@@ -77,7 +77,7 @@ pub fn run(plan: &Plan, share: Share, progress: &Progress) -> io::Result<Tally> 
         origin: Instant::now(),
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         seats: (0..seats).map(|_| None).collect(),
-        free: (0..seats).rev().collect(),
+        free: Vec::new(),
         alarms: BinaryHeap::new(),
         tally: Tally::new(plan.servers.len(), contents),
         datagram: vec![0; limits::DATAGRAM_BYTES_MAX],
@@ -90,22 +90,27 @@ pub fn run(plan: &Plan, share: Share, progress: &Progress) -> io::Result<Tally> 
 impl Fleet<'_> {
     fn run(&mut self, share: Share) -> io::Result<()> {
         let mut waiting = share.first..share.first + share.clients;
+        // Everybody who fits is powered on at the same moment. What a client needs of this system is made
+        // ready before that.
+        let together = self.seats.len().min(waiting.len());
+        for (index, number) in (0..together).zip(&mut waiting) {
+            self.seat(index, number, Time::ZERO);
+        }
+        self.free.extend(together..self.seats.len());
+        self.origin = Instant::now();
+        let mut unasked = 0..together;
         let mut events = Vec::with_capacity(limits::EVENTS_PER_TURN);
         let deadline = Time::ZERO + self.plan.deadline;
-        // Everybody who fits is powered on at the same moment, before any of them has been looked at.
-        let mut together = share.concurrency;
         loop {
-            for _ in 0..limits::STARTS_PER_TURN {
-                let Some(index) = self.free.pop() else { break };
-                let Some(number) = waiting.next() else {
-                    self.free.push(index);
-                    break;
-                };
-                let on = if together > 0 { Time::ZERO } else { self.now() };
-                together = together.saturating_sub(1);
-                self.power_on(index, number, on);
+            for index in unasked.by_ref().take(limits::STARTS_PER_TURN) {
+                self.after(index);
             }
-            let starting = !waiting.is_empty() && !self.free.is_empty();
+            let places = self.free.len().min(limits::STARTS_PER_TURN);
+            for number in waiting.by_ref().take(places) {
+                let index = self.free.pop().expect("counted");
+                self.seat(index, number, self.now());
+                self.after(index);
+            }
             if waiting.is_empty() && self.free.len() == self.seats.len() {
                 return Ok(());
             }
@@ -114,6 +119,7 @@ impl Fleet<'_> {
                 self.give_up(u32::try_from(waiting.len()).expect("made of u32"));
                 return Ok(());
             }
+            let starting = !unasked.is_empty() || (!waiting.is_empty() && !self.free.is_empty());
             let next = self
                 .alarms
                 .peek()
@@ -148,7 +154,8 @@ impl Fleet<'_> {
         }
     }
 
-    fn power_on(&mut self, index: usize, number: u32, on: Time) {
+    /// Powers a client on: it has a socket, and has not asked yet.
+    fn seat(&mut self, index: usize, number: u32, on: Time) {
         self.tally.started += 1;
         let luck = Luck::new(self.plan.seed, number);
         let seated = Client::new(self.plan, &self.tally.contents, luck, on).and_then(|client| {
@@ -161,10 +168,7 @@ impl Fleet<'_> {
             })
         });
         match seated {
-            Ok(seat) => {
-                self.seats[index] = Some(seat);
-                self.after(index);
-            }
+            Ok(seat) => self.seats[index] = Some(seat),
             Err(failure) => self.leave(index, Err(failure)),
         }
     }

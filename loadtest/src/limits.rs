@@ -22,13 +22,13 @@ pub const RECEIVE_BUFFER_DEFAULT: usize = 212_992;
 
 /// Clients started between two looks at the sockets: a few, so that the answers to the first requests
 /// do not wait for the last request.
-pub const STARTS_PER_TURN: u32 = 32;
+pub const STARTS_PER_TURN: usize = 64;
 
 /// Datagrams read from one socket before the others get their turn.
 pub const DATAGRAMS_PER_TURN: u32 = 128;
 
-/// Sockets that one wait may report.
-pub const EVENTS_PER_TURN: usize = 512;
+/// Sockets that one wait may report: no more than starts, so that a storm starts as one.
+pub const EVENTS_PER_TURN: usize = 64;
 
 /// Descriptors beside those of the clients: files, epoll, standard streams.
 const DESCRIPTORS_OWN: u64 = 64;
