@@ -104,6 +104,14 @@ impl Site {
         command.output().expect("the program is built")
     }
 
+    /// Starts the administration program and does not wait: for the tests that kill it.
+    #[must_use]
+    pub fn start_admin(&self, args: &[&str]) -> Process {
+        let mut command = self.command("daybreak-admin");
+        command.arg("--data").arg(&self.data).args(args);
+        Process::start("daybreak-admin", command)
+    }
+
     /// Starts an engine on the IPv4 loopback, and waits until it serves.
     #[must_use]
     pub fn engine(&self, args: &[&str]) -> Engine {
