@@ -84,6 +84,7 @@ pub fn run(plan: &Plan, share: Share, progress: &Progress) -> io::Result<Tally> 
         packet: [0; REQUEST_BYTES_MAX],
     };
     fleet.run(share)?;
+    fleet.tally.elapsed = fleet.origin.elapsed();
     Ok(fleet.tally)
 }
 

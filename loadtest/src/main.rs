@@ -1,7 +1,7 @@
 //! `daybreak-loadtest`: see the library for what it does, `--help` for how.
 #![forbid(unsafe_code)]
 
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -23,11 +23,15 @@ fn boot(args: Args) -> Result<u32> {
     let json = args.json;
     let plan = Plan::try_from(args)?;
     let report = daybreak_loadtest::run(&plan, !json && stderr().is_terminal())?;
-    if json {
-        serde_json::to_writer_pretty(stdout().lock(), &report).context("writing the report")?;
-        println!();
+    let text = if json {
+        serde_json::to_string_pretty(&report)? + "\n"
     } else {
-        print!("{report}");
+        report.to_string()
+    };
+    match stdout().write_all(text.as_bytes()) {
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written.context("writing the report")?,
     }
     Ok(report.clients.failed)
 }

@@ -146,7 +146,6 @@ pub struct Generator {
 /// What was measured around the clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
-    pub(crate) elapsed_s: f64,
     pub(crate) cpu_s: f64,
     pub(crate) kernel_receive_drops: u64,
 }
@@ -154,10 +153,10 @@ pub(crate) struct Measured {
 impl Report {
     pub(crate) fn new(plan: &Plan, tally: Tally, measured: Measured) -> Report {
         let Measured {
-            elapsed_s,
             cpu_s,
             kernel_receive_drops,
         } = measured;
+        let elapsed_s = tally.elapsed.as_secs_f64();
         #[allow(clippy::cast_precision_loss, reason = "for people")]
         let bytes = tally.bytes as f64;
         let per = |amount: f64, of: f64| if of > 0.0 { amount / of } else { 0.0 };

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -26,7 +26,6 @@ pub fn run(plan: &Plan, watch: bool) -> Result<Report> {
     let progress = Progress::default();
     let drops = kernel_receive_drops();
     let cpu = cpu_s();
-    let start = Instant::now();
     let tally = thread::scope(|scope| {
         let (done, ended) = mpsc::channel();
         for share in shares(plan) {
@@ -38,7 +37,6 @@ pub fn run(plan: &Plan, watch: bool) -> Result<Report> {
         gather(plan, watch, &progress, &ended)
     })?;
     let measured = Measured {
-        elapsed_s: start.elapsed().as_secs_f64(),
         cpu_s: cpu_s() - cpu,
         kernel_receive_drops: kernel_receive_drops().saturating_sub(drops),
     };

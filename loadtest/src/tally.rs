@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use daybreak_tftp::download::{Counters, Download, Violation};
 use hdrhistogram::Histogram;
@@ -14,6 +15,8 @@ const MICROS_MAX: u64 = 3_600_000_000;
 /// Counts and times.
 #[derive(Clone, Debug)]
 pub struct Tally {
+    /// From the first power-on to the last end.
+    pub elapsed: Duration,
     /// Clients powered on.
     pub started: u32,
     /// Clients that got every file.
@@ -101,6 +104,7 @@ impl Tally {
     pub fn new(servers: usize, contents: Vec<Content>) -> Tally {
         let histogram = || Histogram::new_with_max(MICROS_MAX, 3).expect("fixed, sound bounds");
         Tally {
+            elapsed: Duration::ZERO,
             started: 0,
             completed: 0,
             failures: BTreeMap::new(),
@@ -164,6 +168,7 @@ impl Tally {
                 *ours = theirs;
             }
         }
+        self.elapsed = self.elapsed.max(other.elapsed);
         self.started += other.started;
         self.completed += other.completed;
         for (cause, clients) in other.failures {
