@@ -1,0 +1,206 @@
+//! What the protocol core asks of a worker: which file a client means, from the catalog in service.
+//!
+//! A name is a key of the catalog, never a path of a file system. Looked up as it is, then without regard to case, then
+//! without the folder of one client before it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use daybreak_store::{Catalog, EntryId};
+use daybreak_tftp::endpoint::{Host, Mode, Opened, Question, Refusal};
+use daybreak_tftp::name;
+use daybreak_tftp::wire::ErrorCode;
+
+use crate::clock::Clock;
+use crate::io::Content;
+use crate::limits;
+use crate::published::Published;
+use crate::quiet::{Cause, Quiet};
+use crate::texts::{TextError, Texts};
+
+const NOT_FOUND: Refusal = Refusal {
+    code: ErrorCode::FILE_NOT_FOUND,
+    text: "file not found",
+};
+const FOLDER: Refusal = Refusal {
+    code: ErrorCode::FILE_NOT_FOUND,
+    text: "not the name of a file",
+};
+const NAME_REFUSED: Refusal = Refusal {
+    code: ErrorCode::ACCESS_VIOLATION,
+    text: "the name is not allowed",
+};
+const UNREADABLE: Refusal = Refusal {
+    code: ErrorCode::NOT_DEFINED,
+    text: "the file cannot be read on the server",
+};
+const TOO_LARGE: Refusal = Refusal {
+    code: ErrorCode::NOT_DEFINED,
+    text: "too large for netascii: ask in octet mode",
+};
+const TEXTS_FULL: Refusal = Refusal {
+    code: ErrorCode::NOT_DEFINED,
+    text: "no room for netascii now: ask in octet mode",
+};
+
+/// What a host counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Names that the catalog does not have.
+    pub names_not_found: u64,
+    /// Names that cannot be names of ours.
+    pub names_refused: u64,
+    /// Files that could not be opened or read.
+    pub files_unreadable: u64,
+    /// Files too large, or too many, for netascii.
+    pub texts_refused: u64,
+}
+
+/// The files of one worker.
+#[derive(Debug)]
+pub struct Files {
+    published: Arc<Published>,
+    swaps: u64,
+    catalog: Arc<Catalog>,
+    /// What was asked for since the last swap. A transfer has its own handle.
+    open: HashMap<EntryId, Content>,
+    texts: Texts,
+    buffer: name::Buffer,
+    counters: Counters,
+    quiet: Arc<Quiet>,
+    clock: Clock,
+}
+
+impl Files {
+    /// The files of the catalog in service.
+    #[must_use]
+    pub fn new(published: Arc<Published>, quiet: Arc<Quiet>, clock: Clock) -> Self {
+        let swaps = published.swaps();
+        Files {
+            swaps,
+            catalog: published.catalog(),
+            published,
+            open: HashMap::new(),
+            texts: Texts::default(),
+            buffer: name::Buffer::default(),
+            counters: Counters::default(),
+            quiet,
+            clock,
+        }
+    }
+
+    /// Takes the catalog that is in service now.
+    pub fn refresh(&mut self) {
+        let swaps = self.published.swaps();
+        if swaps != self.swaps {
+            self.swaps = swaps;
+            self.catalog = self.published.catalog();
+            self.open.clear();
+            self.texts.forget();
+        }
+    }
+
+    /// The generation that new requests are answered from.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.catalog.generation().get()
+    }
+
+    /// What happened since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn find(&mut self, question: &Question<'_>) -> Result<EntryId, Refusal> {
+        let key = match name::normalise(question.name, &mut self.buffer) {
+            Ok(key) => key,
+            Err(why) => {
+                self.counters.names_refused += 1;
+                if let Some(suppressed) = self.quiet.lets(Cause::NameRefused, self.clock.now()) {
+                    tracing::warn!(
+                        client = %question.path.remote,
+                        name = %question.name.escape_ascii(),
+                        %why,
+                        suppressed,
+                        "request refused"
+                    );
+                }
+                return Err(if why == name::Refused::Folder {
+                    FOLDER
+                } else {
+                    NAME_REFUSED
+                });
+            }
+        };
+        let catalog = &self.catalog;
+        let found = std::iter::successors(Some(key), |key| name::shared(key))
+            .take(2)
+            .find_map(|key| catalog.lookup(key).or_else(|| catalog.lookup_folded(key)));
+        found.ok_or_else(|| {
+            self.counters.names_not_found += 1;
+            if let Some(suppressed) = self.quiet.lets(Cause::NotFound, self.clock.now()) {
+                tracing::debug!(
+                    client = %question.path.remote,
+                    name = %key.escape_ascii(),
+                    generation = catalog.generation().get(),
+                    suppressed,
+                    "file not found"
+                );
+            }
+            NOT_FOUND
+        })
+    }
+
+    fn content(&mut self, id: EntryId, mode: Mode) -> Result<Content, Refusal> {
+        if mode == Mode::Octet
+            && let Some(content) = self.open.get(&id)
+        {
+            return Ok(content.clone());
+        }
+        let name = self.catalog.entry(id).name;
+        let image = self.catalog.open(id).map_err(|why| {
+            self.counters.files_unreadable += 1;
+            if let Some(suppressed) = self.quiet.lets(Cause::ImageUnreadable, self.clock.now()) {
+                tracing::error!(name, %why, suppressed, "file cannot be served");
+            }
+            UNREADABLE
+        })?;
+        if mode == Mode::Netascii {
+            return self.texts.open(id, name, &image).map_err(|why| {
+                let (count, refusal) = match why {
+                    TextError::TooLarge => (&mut self.counters.texts_refused, TOO_LARGE),
+                    TextError::Full => (&mut self.counters.texts_refused, TEXTS_FULL),
+                    TextError::Io(_) => (&mut self.counters.files_unreadable, UNREADABLE),
+                };
+                *count += 1;
+                if let Some(suppressed) = self.quiet.lets(Cause::TextRefused, self.clock.now()) {
+                    tracing::warn!(name, ?why, suppressed, "file cannot be served in netascii");
+                }
+                refusal
+            });
+        }
+        let content = Content::image(name, image);
+        if self.open.len() >= limits::IMAGES_OPEN_MAX {
+            self.open.retain(|_, content| content.handles() > 1);
+        }
+        if self.open.len() < limits::IMAGES_OPEN_MAX {
+            self.open.insert(id, content.clone());
+        }
+        Ok(content)
+    }
+}
+
+impl Host for Files {
+    type File = Content;
+
+    fn open(&mut self, question: &Question<'_>) -> Result<Opened<Content>, Refusal> {
+        self.refresh();
+        let id = self.find(question)?;
+        let file = self.content(id, question.mode)?;
+        Ok(Opened {
+            len: file.len(),
+            file,
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! The boot server process: TFTP from the shared store.
+//!
+//! `tftp` decides, `store` holds, and this crate carries: datagrams between sockets and the protocol core, file
+//! contents from the map to the kernel, and what happened to logs and metrics. It is a library only so that its
+//! tests and benchmarks can reach it; nobody else depends on it.
+#![deny(unsafe_code)]
+
+pub mod binding;
+pub mod board;
+pub mod clock;
+pub mod files;
+#[allow(
+    unsafe_code,
+    reason = "the ring, the socket calls and what they point to"
+)]
+pub mod io;
+pub mod limits;
+pub mod orders;
+pub mod published;
+pub mod quiet;
+pub mod texts;
+pub mod worker;

@@ -1,0 +1,90 @@
+//! Every bound of this crate, and what happens at it.
+
+use std::time::Duration;
+
+use daybreak_tftp::limits as protocol;
+
+/// Octets of one datagram that are read. A longer one is cut; the protocol core then refuses it, because
+/// what is left is still longer than any packet it takes.
+pub const DATAGRAM_BYTES_MAX: usize = 2048;
+
+/// Datagrams read by one system call.
+pub const RECEIVE_BATCH: usize = 32;
+
+/// Batches read from one socket in one turn. Beyond it: the other sockets have their turn first.
+pub const RECEIVE_BATCHES_MAX: usize = 8;
+
+/// Sends that one driver holds, queued and in flight together. Beyond it: the worker stops asking the
+/// protocol core for more until there is room; nothing is lost.
+pub const SENDS_MAX: usize = 1024;
+
+/// Octets of one packet that is not DATA.
+pub const PACKET_BYTES_MAX: usize = 256;
+
+/// Blocks in one train.
+pub const TRAIN_BLOCKS_MAX: usize = protocol::TRAIN_BLOCKS_MAX as usize;
+
+/// Send failures that end a transfer, waiting to be read by the worker. Beyond it: the newest is dropped,
+/// and its transfer ends by its own time-out.
+pub const FAILURES_MAX: usize = SENDS_MAX;
+
+/// Destinations remembered as refusing segmentation offload. Beyond it: all are forgotten, and tried again.
+pub const OFFLOAD_REFUSALS_MAX: usize = 4096;
+
+/// Most listening addresses.
+pub const LISTENERS_MAX: usize = 32;
+
+/// Most workers.
+pub const WORKERS_MAX: usize = 256;
+
+/// Transfer sockets of one worker and one listening address, by default.
+pub const TRANSFER_SOCKETS_DEFAULT: u16 = 16;
+
+/// Most transfer sockets of one worker and one listening address.
+pub const TRANSFER_SOCKETS_MAX: u16 = 1024;
+
+/// Random ports tried for a transfer socket. Beyond it: the kernel chooses one.
+pub const RANDOM_PORT_TRIES: u32 = 64;
+
+/// The ports of transfer sockets (the dynamic range of RFC 6335).
+pub const TRANSFER_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+
+/// Receive buffer of a listening socket: holds the requests of 10,000 clients that ask at once.
+pub const LISTENER_RECEIVE_BYTES: usize = 4 << 20;
+
+/// Receive buffer of a transfer socket.
+pub const TRANSFER_RECEIVE_BYTES: usize = 1 << 20;
+
+/// Send buffer of every socket.
+pub const SEND_BYTES: usize = 4 << 20;
+
+/// How long a driver waits at its end for the kernel to give back what is in flight. Beyond it: that memory
+/// is left to the end of the process.
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Images that one worker keeps mapped for the next request. Beyond it: all that no transfer uses are let go.
+pub const IMAGES_OPEN_MAX: usize = 8192;
+
+/// Largest file served in netascii, in octets of the file. Beyond it: ERROR 0 with advice.
+pub const NETASCII_FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Octets of converted text that one worker holds. Beyond it: ERROR 0 with advice.
+pub const NETASCII_BYTES_MAX: usize = 64 << 20;
+
+/// How long running transfers may take to finish after SIGTERM, by default. Beyond it: they get an ERROR.
+pub const DRAIN_SECONDS_DEFAULT: u64 = 30;
+
+/// Same cause, at most one log line in this time; the next line says how many were left out.
+pub const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Octets of one HTTP request to the metrics address. Beyond it: 431 and the connection is closed.
+pub const HTTP_REQUEST_BYTES_MAX: usize = 4096;
+
+/// How long one HTTP connection to the metrics address may take. Beyond it: closed.
+pub const HTTP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Octets of the configuration file. Beyond it: refused at start.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// How often the catalog is looked at without a notice, in case one was lost.
+pub const CATALOG_RECHECK: Duration = Duration::from_secs(2);
