@@ -103,21 +103,21 @@ impl Fleet<'_> {
         let mut events = Vec::with_capacity(limits::EVENTS_PER_TURN);
         let deadline = Time::ZERO + self.plan.deadline;
         loop {
+            let now = self.now();
             for index in unasked.by_ref().take(limits::STARTS_PER_TURN) {
-                self.after(index);
+                self.after(index, now);
             }
             let places = self.free.len().min(limits::STARTS_PER_TURN);
             for number in waiting.by_ref().take(places) {
                 let index = self.free.pop().expect("counted");
-                self.seat(index, number, self.now());
-                self.after(index);
+                self.seat(index, number, now);
+                self.after(index, now);
             }
             if waiting.is_empty() && self.free.len() == self.seats.len() {
                 return Ok(());
             }
-            let now = self.now();
             if now >= deadline {
-                self.give_up(u32::try_from(waiting.len()).expect("made of u32"));
+                self.give_up(now, u32::try_from(waiting.len()).expect("made of u32"));
                 return Ok(());
             }
             let starting = !unasked.is_empty() || (!waiting.is_empty() && !self.free.is_empty());
@@ -140,7 +140,7 @@ impl Fleet<'_> {
     }
 
     fn now(&self) -> Time {
-        since(self.origin)
+        Time::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).expect("584 years"))
     }
 
     fn wait(&self, events: &mut Vec<epoll::Event>, wait: Duration) -> io::Result<()> {
@@ -156,10 +156,10 @@ impl Fleet<'_> {
     }
 
     /// Powers a client on: it has a socket, and has not asked yet.
-    fn seat(&mut self, index: usize, number: u32, on: Time) {
+    fn seat(&mut self, index: usize, number: u32, now: Time) {
         self.tally.started += 1;
         let luck = Luck::new(self.plan.seed, number);
-        let seated = Client::new(self.plan, &self.tally.contents, luck, on).and_then(|client| {
+        let seated = Client::new(self.plan, &self.tally.contents, luck, now).and_then(|client| {
             let socket = open(self.plan, &self.epoll, index, client.download.server())?;
             Ok(Seat {
                 client,
@@ -170,12 +170,13 @@ impl Fleet<'_> {
         });
         match seated {
             Ok(seat) => self.seats[index] = Some(seat),
-            Err(failure) => self.leave(index, Err(failure)),
+            Err(failure) => self.leave(index, now, Err(failure)),
         }
     }
 
     /// Reads what has come for a client, until it answers.
     fn receive(&mut self, index: usize) {
+        let now = self.now();
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             let Some(seat) = &mut self.seats[index] else {
                 return;
@@ -190,10 +191,10 @@ impl Fleet<'_> {
                 self.tally.packets.lost_in += 1;
                 continue;
             }
-            let (now, contents) = (since(self.origin), &mut self.tally.contents);
+            let contents = &mut self.tally.contents;
             seat.client
                 .handle_datagram(now, from, &self.datagram[..len], contents);
-            if self.after(index) {
+            if self.after(index, now) {
                 return;
             }
         }
@@ -213,24 +214,23 @@ impl Fleet<'_> {
             if seat.alarm == Some(at) {
                 seat.alarm = None;
                 seat.client.download.handle_timeout(now);
-                self.after(index);
+                self.after(index, now);
             }
         }
     }
 
     /// What follows a packet or a time-out: answers leave, an end is counted, the alarm is set. Whether
     /// anything was sent, or the client has left.
-    fn after(&mut self, index: usize) -> bool {
+    fn after(&mut self, index: usize, now: Time) -> bool {
         let mut sent = false;
         loop {
             match self.send(index) {
                 Ok(some) => sent |= some,
                 Err(failure) => {
-                    self.leave(index, Err(failure));
+                    self.leave(index, now, Err(failure));
                     return true;
                 }
             }
-            let now = since(self.origin);
             let Some(seat) = &mut self.seats[index] else {
                 return true;
             };
@@ -238,7 +238,7 @@ impl Fleet<'_> {
                 None => break,
                 Some(Next::Ask) => seat.port = LocalPort(u8::MAX),
                 Some(Next::End(end)) => {
-                    self.leave(index, end);
+                    self.leave(index, now, end);
                     return true;
                 }
             }
@@ -287,14 +287,14 @@ impl Fleet<'_> {
         }
     }
 
-    fn leave(&mut self, index: usize, end: Result<Booted, Failure>) {
+    fn leave(&mut self, index: usize, now: Time, end: Result<Booted, Failure>) {
         self.seats[index] = None;
         self.free.push(index);
         match end {
             Ok(booted) => {
                 self.tally.completed += 1;
                 self.tally.served[booted.server] += 1;
-                let time = micros(self.now(), booted.powered_on);
+                let time = micros(now, booted.powered_on);
                 self.tally.completion.saturating_record(time);
                 self.progress.completed.fetch_add(1, Ordering::Relaxed);
             }
@@ -306,19 +306,15 @@ impl Fleet<'_> {
     }
 
     /// The deadline has come: whoever is not done has failed, also those that were never powered on.
-    fn give_up(&mut self, never_on: u32) {
+    fn give_up(&mut self, now: Time, never_on: u32) {
         for index in 0..self.seats.len() {
             if let Some(seat) = &mut self.seats[index] {
                 seat.client.download.abort();
-                self.after(index);
+                self.after(index, now);
             }
         }
         self.tally.fail(Failure::Deadline, never_on);
     }
-}
-
-fn since(origin: Instant) -> Time {
-    Time::from_nanos(u64::try_from(origin.elapsed().as_nanos()).expect("584 years"))
 }
 
 /// A socket on a new port, watched.
