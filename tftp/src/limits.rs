@@ -78,3 +78,7 @@ pub const UNKNOWN_TID_PER_SECOND_MAX: u32 = 200;
 
 /// Events waiting to be read by the driver. Beyond it: the oldest is dropped, and counted.
 pub const EVENTS_MAX: usize = 65_536;
+
+/// Ways out (addresses of ours that clients asked) with a learned rate of their own. Beyond it: they share
+/// the last one's.
+pub const EGRESSES_MAX: usize = 16;

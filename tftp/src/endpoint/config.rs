@@ -14,6 +14,8 @@ pub struct Config {
     pub windowsize_max: u16,
     /// What follows block 65535 where the client does not say.
     pub rollover: Rollover,
+    /// How fast data leaves by one way out.
+    pub rate: Rate,
     /// See [`limits::PATIENCE`].
     pub patience: Duration,
     /// See [`limits::LINGER`].
@@ -24,6 +26,18 @@ pub struct Config {
     pub half_open_per_source_max: u32,
 }
 
+/// How fast data leaves by one way out, in octets per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// As fast as the way is found to be, and never faster than `max`.
+    Learned {
+        /// The ceiling.
+        max: Option<u64>,
+    },
+    /// At this rate, whatever comes of it.
+    Fixed(u64),
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -32,6 +46,7 @@ impl Default for Config {
             // one is lost.
             windowsize_max: 64,
             rollover: Rollover::Zero,
+            rate: Rate::Learned { max: None },
             patience: limits::PATIENCE,
             linger: limits::LINGER,
             transfers_max: limits::TRANSFERS_MAX,

@@ -11,8 +11,10 @@
 mod answer;
 mod config;
 mod events;
+mod governor;
 mod limiter;
 mod receive;
+mod schedule;
 mod table;
 mod timer;
 mod transfer;
@@ -20,6 +22,7 @@ mod types;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -27,11 +30,12 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use crate::wire::{ErrorCode, ErrorPacket, Packet, emit_error};
 use crate::{Time, limits};
 use limiter::Limiter;
+use schedule::{Egress, Place};
 use table::{Keyed, Table};
 use timer::Wheel;
 use transfer::{Overdue, Phase};
 
-pub use config::Config;
+pub use config::{Config, Rate};
 pub use events::{Counters, Ended, Event, Outcome};
 pub use types::{
     Host, Listener, Mode, Opened, Path, Payload, Question, Refusal, SocketId, Train, TransferId,
@@ -45,8 +49,13 @@ pub struct Endpoint<F> {
     listeners: Vec<Listener>,
     table: Table<F>,
     timers: Wheel,
-    /// Transfers with something to send, in the order in which it became due.
-    ready: VecDeque<u32>,
+    /// Transfers whose OACK is due.
+    offers: VecDeque<u32>,
+    /// The ways out, with the transfers that have DATA due: one for each address of ours in `ways`.
+    egresses: Vec<Egress>,
+    ways: Vec<Option<IpAddr>>,
+    /// The way out whose turn it is.
+    turn: usize,
     /// Replies that belong to no transfer.
     replies: VecDeque<(Path, ErrorPacket)>,
     /// The reply that was last handed out by `poll_transmit`.
@@ -80,7 +89,10 @@ impl<F: Clone> Endpoint<F> {
             listeners,
             table: Table::new(&hasher),
             timers: Wheel::new(),
-            ready: VecDeque::new(),
+            offers: VecDeque::new(),
+            egresses: Vec::new(),
+            ways: Vec::new(),
+            turn: 0,
             replies: VecDeque::new(),
             leaving: None,
             events: VecDeque::new(),
@@ -132,8 +144,16 @@ impl<F: Clone> Endpoint<F> {
             match transfer.overdue(now) {
                 Overdue::Wait => self.arm(now, slot),
                 Overdue::Continue => self.enqueue(now, slot),
+                Overdue::Promote => {
+                    let egress = &mut self.egresses[usize::from(transfer.egress)];
+                    egress.push(slot, transfer, Place::Overdue);
+                    self.arm(now, slot);
+                }
                 Overdue::Resend => {
                     self.counters.timeouts += 1;
+                    self.egresses[usize::from(transfer.egress)]
+                        .governor
+                        .timed_out(now);
                     self.enqueue(now, slot);
                 }
                 Overdue::Over(outcome) => self.end(now, slot, outcome),
@@ -146,7 +166,8 @@ impl<F: Clone> Endpoint<F> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called, at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.timers.next()
+        let opening = self.egresses.iter().filter_map(|egress| egress.opens_at);
+        opening.chain(self.timers.next()).min()
     }
 
     /// The next thing to send, if there is any. To be called until there is none.
@@ -159,16 +180,21 @@ impl<F: Clone> Endpoint<F> {
                 payload: Payload::Packet(packet.as_bytes()),
             });
         }
-        while let Some(slot) = self.ready.pop_front() {
+        while let Some(slot) = self.offers.pop_front() {
             // A slot may have been given to another transfer since it was queued.
-            let Some(transfer) = self.table.get_mut(slot).filter(|transfer| transfer.queued) else {
+            let Some(transfer) = self.table.get_mut(slot) else {
                 continue;
             };
-            transfer.queued = false;
-            if transfer.has_due() {
-                return self.transmit(now, slot);
+            if transfer.place == Place::Offer {
+                transfer.place = Place::Nowhere;
+                return self.transmit_offer(now, slot);
             }
-            self.arm(now, slot);
+        }
+        for _ in 0..self.egresses.len() {
+            self.turn = (self.turn + 1) % self.egresses.len();
+            if let Some((slot, count)) = self.next_train(now, self.turn) {
+                return self.transmit_train(now, slot, count);
+            }
         }
         None
     }
@@ -234,52 +260,106 @@ impl<F: Clone> Endpoint<F> {
         audit
     }
 
-    /// Hands out what a transfer has due.
-    fn transmit(&mut self, now: Time, slot: u32) -> Option<Transmit<'_, F>> {
-        let transfer = self.table.get_mut(slot)?;
-        let blocks = transfer.take_blocks(now);
-        if blocks.is_none() {
-            transfer.offer_sent(now);
+    /// The transfer that may send by a way out now, and how many blocks.
+    fn next_train(&mut self, now: Time, way: usize) -> Option<(u32, u64)> {
+        let egress = &mut self.egresses[way];
+        egress.opens_at = None;
+        loop {
+            let table = &self.table;
+            let waits = |slot, place| table.get(slot).is_some_and(|t| t.place == place);
+            let slot = egress.next(waits)?;
+            let crowded = egress.is_crowded();
+            let transfer = self.table.get_mut(slot)?;
+            let (mut wanted, packet) = (transfer.blocks_wanted(), transfer.packet_bytes());
+            if transfer.place == Place::First && crowded {
+                wanted = wanted.min(1);
+            }
+            if wanted == 0 || !transfer.has_due() {
+                egress.pop(transfer);
+                self.timers
+                    .set(slot, transfer.deadline(now, self.config.linger));
+                continue;
+            }
+            let room = egress.governor.room(now, wanted * packet);
+            if room == 0 {
+                egress.opens_at = Some(egress.governor.opens_at(wanted * packet));
+                return None;
+            }
+            let count = wanted.min(room / packet).max(1);
+            let whole = transfer.place == Place::Ordered;
+            let window = if whole {
+                u64::from(transfer.windowsize) * packet
+            } else {
+                0
+            };
+            egress.pop(transfer);
+            egress.governor.sent(now, count * packet, window);
+            return Some((slot, count));
         }
+    }
+
+    fn transmit_offer(&mut self, now: Time, slot: u32) -> Option<Transmit<'_, F>> {
+        self.table.get_mut(slot)?.offer_sent(now);
+        self.arm(now, slot);
+        let transfer = self.table.get(slot)?;
+        let Phase::Offered { oack, .. } = &transfer.phase else {
+            return None;
+        };
+        Some(Transmit {
+            path: transfer.path,
+            payload: Payload::Packet(oack),
+        })
+    }
+
+    fn transmit_train(&mut self, now: Time, slot: u32, count: u64) -> Option<Transmit<'_, F>> {
+        let transfer = self.table.get_mut(slot)?;
+        let blocks = transfer.take_blocks(now, count)?;
         if transfer.has_due() && !transfer.is_pacing() {
-            transfer.queued = true;
-            self.ready.push_back(slot);
+            transfer.held_since = now;
+            self.egresses[usize::from(transfer.egress)].push(slot, transfer, Place::Ordered);
         }
         self.timers
             .set(slot, transfer.deadline(now, self.config.linger));
         let transfer = self.table.get(slot)?;
-        let payload = match (blocks, &transfer.phase, &transfer.file) {
-            (Some(blocks), _, Some(file)) => {
-                let train = Train {
-                    transfer: transfer.id,
-                    file,
-                    len: transfer.len,
-                    first: blocks.first,
-                    count: blocks.count,
-                    blksize: transfer.blksize,
-                    rollover: transfer.rollover,
-                };
-                self.counters.trains_sent += 1;
-                self.counters.blocks_sent += u64::from(blocks.count);
-                self.counters.blocks_resent += u64::from(blocks.resent);
-                self.counters.bytes_sent += train.wire_bytes() as u64;
-                Payload::Train(train)
-            }
-            (None, Phase::Offered { oack, .. }, _) => Payload::Packet(oack),
-            _ => return None,
+        let train = Train {
+            transfer: transfer.id,
+            file: transfer.file.as_ref()?,
+            len: transfer.len,
+            first: blocks.first,
+            count: blocks.count,
+            blksize: transfer.blksize,
+            rollover: transfer.rollover,
         };
+        self.counters.trains_sent += 1;
+        self.counters.blocks_sent += u64::from(blocks.count);
+        self.counters.blocks_resent += u64::from(blocks.resent);
+        self.counters.bytes_sent += train.wire_bytes() as u64;
         Some(Transmit {
             path: transfer.path,
-            payload,
+            payload: Payload::Train(train),
         })
     }
 
+    /// Puts a transfer that has something to send into its queue, unless it waits there already.
     fn enqueue(&mut self, now: Time, slot: u32) {
-        if let Some(transfer) = self.table.get_mut(slot)
-            && !transfer.queued
+        let live = self.live;
+        let Some(transfer) = self.table.get_mut(slot) else {
+            return;
+        };
+        let place = transfer.place_for_due();
+        if transfer.place == Place::Nowhere
+            || transfer.place == Place::Offer && place != Place::Offer
         {
-            transfer.queued = true;
-            self.ready.push_back(slot);
+            transfer.held_since = now;
+            let egress = &mut self.egresses[usize::from(transfer.egress)];
+            egress.push(slot, transfer, place);
+            if place == Place::Offer {
+                self.offers.push_back(slot);
+            }
+            let table = &self.table;
+            egress.tidy(live, |slot, place| {
+                table.get(slot).is_some_and(|t| t.place == place)
+            });
         }
         self.arm(now, slot);
     }

@@ -2,10 +2,12 @@
 
 use alloc::boxed::Box;
 use core::hash::BuildHasher;
+use core::net::IpAddr;
 use core::ops::Range;
 
 use rand_chacha::rand_core::RngCore;
 
+use super::schedule::Egress;
 use super::table::Key;
 use super::transfer::{Acked, Phase, Terms, Transfer};
 use super::{Endpoint, Event, Host, Outcome, Path, Question, Refusal, SocketId, answer};
@@ -26,7 +28,14 @@ impl<F: Clone> Endpoint<F> {
             return self.handle_unknown_tid(now, path);
         }
         let was_half_open = transfer.is_half_open();
-        match transfer.acknowledge(now, number) {
+        let before = transfer.bytes_acknowledged();
+        let acked = transfer.acknowledge(now, number);
+        if acked != Acked::Stale {
+            let bytes = transfer.bytes_acknowledged() - before;
+            let governor = &mut self.egresses[usize::from(transfer.egress)].governor;
+            governor.acknowledged(now, path.remote.ip(), bytes, transfer.take_sample());
+        }
+        match acked {
             Acked::Stale => {
                 self.counters.acks_stale += 1;
                 return;
@@ -141,6 +150,7 @@ impl<F: Clone> Endpoint<F> {
             timeout_s: terms.timeout_s,
             phase,
             patience: self.config.patience,
+            egress: self.egress_of(path.local),
         };
         // In single-port mode, and once in a while by chance, the key is still held by a transfer that
         // lingers: the new one takes it.
@@ -182,6 +192,19 @@ impl<F: Clone> Endpoint<F> {
                 false
             }
         }
+    }
+
+    /// The way out by which an address of ours answers. Beyond the bound they share the last one.
+    fn egress_of(&mut self, local: Option<IpAddr>) -> u8 {
+        let known = self.ways.iter().position(|way| *way == local);
+        let position = known.unwrap_or_else(|| {
+            if self.ways.len() < limits::EGRESSES_MAX {
+                self.ways.push(local);
+                self.egresses.push(Egress::new(self.config.rate));
+            }
+            self.ways.len() - 1
+        });
+        u8::try_from(position).expect("at most EGRESSES_MAX")
     }
 
     /// A transfer socket, unpredictable, and another one than the last time.

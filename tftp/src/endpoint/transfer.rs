@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
+use super::schedule::{HOLD_MAX, Place};
 use super::table::Key;
 use super::{Outcome, Path, SocketId, TransferId};
 use crate::Time;
@@ -32,8 +33,11 @@ pub(super) struct Transfer<F> {
     /// The granted window, in blocks.
     pub(super) windowsize: u16,
     pub(super) phase: Phase,
-    /// It waits in its endpoint's queue to send.
-    pub(super) queued: bool,
+    /// Its way out, by its position in the endpoint's list.
+    pub(super) egress: u8,
+    /// Where it waits to send, and since when.
+    pub(super) place: Place,
+    pub(super) held_since: Time,
     pub(super) started_at: Time,
     pub(super) blocks_resent: u64,
 
@@ -46,7 +50,11 @@ pub(super) struct Transfer<F> {
 
     rtt: Rtt,
     patience: Duration,
-    /// The last acknowledgement that moved the transfer on, or its start.
+    /// The round trip that the last ACK showed, until it is taken.
+    sampled: Option<Duration>,
+    /// Longest wait for a turn to send.
+    hold: Duration,
+    /// The last step forward: an acknowledgement of something new, or new blocks sent.
     progress_at: Time,
     /// The last packet of the client that belonged to it.
     heard_at: Time,
@@ -112,6 +120,8 @@ pub(super) enum Overdue {
     Resend,
     /// The next burst of the window.
     Continue,
+    /// It has waited for its turn for as long as it may.
+    Promote,
     /// The end.
     Over(Outcome),
     /// The linger has ended.
@@ -140,6 +150,7 @@ pub(super) struct Terms<F> {
     pub(super) timeout_s: Option<u8>,
     pub(super) phase: Phase,
     pub(super) patience: Duration,
+    pub(super) egress: u8,
 }
 
 impl<F> Transfer<F> {
@@ -162,7 +173,9 @@ impl<F> Transfer<F> {
                 0
             },
             phase: terms.phase,
-            queued: false,
+            egress: terms.egress,
+            place: Place::Nowhere,
+            held_since: now,
             started_at: now,
             blocks_resent: 0,
             acked: 0,
@@ -171,6 +184,12 @@ impl<F> Transfer<F> {
             last: terms.len / u64::from(terms.blksize) + 1,
             rtt: Rtt::new(terms.timeout_s),
             patience: terms.patience.max(timeout * 3),
+            sampled: None,
+            hold: if timeout.is_zero() {
+                HOLD_MAX
+            } else {
+                HOLD_MAX.min(timeout / 2)
+            },
             progress_at: now,
             heard_at: now,
             sent_at: now,
@@ -252,15 +271,51 @@ impl<F> Transfer<F> {
         self.sent_at = now;
     }
 
-    /// The next blocks to leave, at most a train of them; they count as sent.
-    pub(super) fn take_blocks(&mut self, now: Time) -> Option<Blocks> {
+    /// Where it belongs with what it has due.
+    pub(super) fn place_for_due(&self) -> Place {
+        match self.phase {
+            _ if !self.has_due() => Place::Nowhere,
+            Phase::Offered { .. } => Place::Offer,
+            _ if self.is_fresh() => Place::First,
+            _ => Place::Ordered,
+        }
+    }
+
+    /// Whether no DATA of it has arrived yet, as far as we know.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.acked == 0
+    }
+
+    /// Blocks of the file that have not been sent, or must be sent again.
+    pub(super) fn blocks_remaining(&self) -> u64 {
+        self.last + 1 - self.next
+    }
+
+    /// Octets of one DATA packet.
+    pub(super) fn packet_bytes(&self) -> u64 {
+        u64::from(self.blksize) + HEADER_BYTES as u64
+    }
+
+    /// How many blocks would leave next, if nothing held them back: at most a train, or one if the transfer's
+    /// turn came because of its long wait.
+    pub(super) fn blocks_wanted(&self) -> u64 {
+        let fitting = limits::TRAIN_BYTES_MAX as u64 / self.packet_bytes();
+        let most = fitting
+            .min(u64::from(limits::TRAIN_BLOCKS_MAX))
+            .min(u64::from(self.burst));
+        let most = if self.place == Place::Overdue {
+            1
+        } else {
+            most.max(1)
+        };
+        (self.window_end + 1).saturating_sub(self.next).min(most)
+    }
+
+    /// The next blocks to leave, at most `count` of them, which must be wanted; they count as sent.
+    pub(super) fn take_blocks(&mut self, now: Time, count: u64) -> Option<Blocks> {
         if !self.has_due() || matches!(self.phase, Phase::Offered { .. }) {
             return None;
         }
-        let packet = usize::from(self.blksize) + HEADER_BYTES;
-        let fitting = u16::try_from(limits::TRAIN_BYTES_MAX / packet).unwrap_or(u16::MAX);
-        let most = fitting.min(limits::TRAIN_BLOCKS_MAX).min(self.burst).max(1);
-        let count = (self.window_end + 1 - self.next).min(u64::from(most));
         let first = self.next;
         self.next += count;
         let resent = (self.highest_sent + 1).saturating_sub(first).min(count);
@@ -268,6 +323,8 @@ impl<F> Transfer<F> {
         self.blocks_resent += resent;
         if resent > 0 {
             self.resent = true;
+        } else {
+            self.progress_at = now;
         }
         if matches!(self.phase, Phase::Opened) {
             self.first_reply_sent(now);
@@ -289,6 +346,8 @@ impl<F> Transfer<F> {
     pub(super) fn deadline(&self, now: Time, linger: Duration) -> Time {
         match self.phase {
             Phase::Lingering { .. } => now + linger,
+            _ if self.place == Place::Ordered => self.held_since.max(now - self.hold) + self.hold,
+            _ if self.place != Place::Nowhere => now + self.hold,
             _ if self.is_pacing() => {
                 let gap = self.rtt.smoothed().unwrap_or_default() / 4;
                 now + gap.clamp(super::timer::TICK, limits::RTO_MIN)
@@ -393,8 +452,15 @@ impl<F> Transfer<F> {
 
     fn sample(&mut self, now: Time) {
         if !self.resent {
-            self.rtt.sample(now.since(self.sent_at));
+            let round_trip = now.since(self.sent_at);
+            self.rtt.sample(round_trip);
+            self.sampled = Some(round_trip);
         }
+    }
+
+    /// The round trip that the last ACK showed, once.
+    pub(super) fn take_sample(&mut self) -> Option<Duration> {
+        self.sampled.take()
     }
 
     fn run(&mut self, now: Time) {
@@ -408,11 +474,14 @@ impl<F> Transfer<F> {
         if !self.is_live() {
             return Overdue::Forget;
         }
+        // What waits for its turn is held by us, not by its client.
+        match self.place {
+            Place::Nowhere => {}
+            Place::Ordered if now.since(self.held_since) >= self.hold => return Overdue::Promote,
+            _ => return Overdue::Wait,
+        }
         if now.since(self.progress_at) >= self.patience {
             return Overdue::Over(Outcome::TimedOut);
-        }
-        if self.queued {
-            return Overdue::Wait;
         }
         if self.is_half_open() && self.tries >= limits::FIRST_REPLY_TRIES {
             return Overdue::Wait;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use daybreak_tftp::Time;
 use daybreak_tftp::endpoint::{
-    Config, Endpoint, Event, Host, Listener, Mode, Opened, Outcome, Path, Payload, Question,
+    Config, Endpoint, Event, Host, Listener, Mode, Opened, Outcome, Path, Payload, Question, Rate,
     Refusal, SocketId,
 };
 use daybreak_tftp::wire::{ErrorCode, Packet};
@@ -107,7 +107,9 @@ impl Server {
         Self::listening(Config::default(), 0..0)
     }
 
-    fn listening(config: Config, transfer_sockets: std::ops::Range<u16>) -> Self {
+    fn listening(mut config: Config, transfer_sockets: std::ops::Range<u16>) -> Self {
+        // The clock of these tests stands still: what waits for its turn would wait for ever.
+        config.rate = Rate::Fixed(u64::MAX);
         let listener = Listener {
             socket: LISTENER,
             transfer_sockets,

@@ -1,0 +1,426 @@
+//! How fast data may leave by one way out: a leaky bucket whose rate is learned from the round trips of those
+//! who acknowledge.
+//!
+//! A round trip longer than the shortest of its subnet is a queue somewhere on the way. The rate is steered
+//! so that this queue stays at [`QUEUE_TARGET`]: short enough for the smallest switch buffers, long enough that
+//! the wire never idles. Loss by itself says nothing here (a noisy line loses without being full); only when
+//! time-outs come and acknowledgements do not, the rate is halved.
+//!
+//! What is not limited does not learn upwards: a rate that nobody needed was not tried.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::Rate;
+use crate::Time;
+
+/// The standing queue that is aimed at.
+const QUEUE_TARGET: Duration = Duration::from_micros(1_000);
+/// Shortest time between two steps of the rate; a round trip if that is longer, to see what the last step did.
+const EPOCH_MIN: Duration = Duration::from_millis(2);
+/// Longest burst, as time at the present rate.
+const BURST: Duration = Duration::from_micros(700);
+/// Smallest burst, in octets: some blocks of an Ethernet frame.
+const BURST_BYTES_MIN: u64 = 6_000;
+/// Before anything is known, in octets per second (100 Mbit/s). It doubles every [`EPOCH_MIN`] until a queue is seen.
+const RATE_INITIAL: u64 = 12_500_000;
+/// Never slower (1 Mbit/s).
+const RATE_MIN: u64 = 125_000;
+/// Never faster (400 Gbit/s): beyond it there is nothing to govern.
+const RATE_MAX: u64 = 50_000_000_000;
+/// Time over which the delivered rate is measured.
+const DELIVERY_WINDOW: Duration = Duration::from_millis(8);
+/// So long, and for so many octets beside three of the widest windows, a round trip that shows a short queue may
+/// be missing.
+const DOUBT_MIN: Duration = Duration::from_millis(25);
+const DOUBT_BYTES: u64 = 100_000;
+/// The shortest round trip is looked for again so often, by sending at half the rate for a moment: the standing
+/// queue would pass for the way itself otherwise.
+const PROBE_EVERY: Duration = Duration::from_secs(4);
+const PROBE_TIME: Duration = Duration::from_millis(6);
+/// So many time-outs in so long a time without any acknowledgement halve the rate.
+const COLLAPSE_TIMEOUTS: u32 = 16;
+const COLLAPSE_SILENCE: Duration = Duration::from_millis(200);
+/// Errors and gains are in this many parts.
+const PARTS: i64 = 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Governor {
+    rate: u64,
+    ceiling: u64,
+    learning: bool,
+    /// The bucket: octets that left and have not drained, as of `at`.
+    level: u64,
+    at: Time,
+    /// Doubling until a queue is seen.
+    starting: bool,
+    /// Data was held back in this epoch.
+    limited: bool,
+    /// How far the queue is from its target, in parts, as of the last epoch: -PARTS (twice as long, or more) to
+    /// PARTS (no queue).
+    error: i64,
+    epoch_ends: Time,
+    /// Least queue seen in this epoch.
+    queue: Option<Duration>,
+    shortest_trip: Duration,
+    delivery: Delivery,
+    timeouts: u32,
+    silent_since: Time,
+    /// When the rate was last found not to be too high.
+    trusted_at: Time,
+    /// Octets of whole windows that left since then, and the widest window there was.
+    unproven: u64,
+    widest: u64,
+    /// Steps upwards in a row, without a queue: they grow.
+    climbs: i64,
+    probe_at: Time,
+    trips: Trips,
+}
+
+impl Governor {
+    pub(super) fn new(rate: Rate) -> Self {
+        let (rate, ceiling, learning) = match rate {
+            Rate::Learned { max } => (RATE_INITIAL, max.unwrap_or(RATE_MAX), true),
+            Rate::Fixed(rate) => (rate, rate, false),
+        };
+        let ceiling = ceiling.clamp(RATE_MIN, RATE_MAX);
+        Governor {
+            rate: rate.clamp(RATE_MIN, ceiling),
+            learning,
+            ceiling,
+            level: 0,
+            at: Time::ZERO,
+            starting: true,
+            limited: false,
+            // A fixed rate is kept to the octet.
+            error: 0,
+            epoch_ends: Time::ZERO,
+            queue: None,
+            shortest_trip: Duration::ZERO,
+            delivery: Delivery::default(),
+            timeouts: 0,
+            silent_since: Time::ZERO,
+            trusted_at: Time::ZERO,
+            unproven: 0,
+            widest: 0,
+            climbs: 0,
+            probe_at: Time::ZERO,
+            trips: Trips::default(),
+        }
+    }
+
+    /// The rate at which the bucket drains: the learned one, corrected by how far the queue is from its target.
+    fn drain_rate(&self) -> u64 {
+        let probing = self.learning && self.limited && self.at > self.probe_at;
+        let correction = if probing {
+            PARTS / 2
+        } else {
+            PARTS + self.error * 3 / 10
+        };
+        scaled(self.rate, correction).clamp(RATE_MIN, self.ceiling)
+    }
+
+    fn burst(&self) -> u64 {
+        in_time(self.rate, BURST).max(BURST_BYTES_MIN)
+    }
+
+    fn drain(&mut self, now: Time) {
+        if self.learning && now.since(self.probe_at) >= PROBE_TIME {
+            self.probe_at = now + PROBE_EVERY;
+        }
+        let drained = in_time(self.drain_rate(), now.since(self.at));
+        // Time is only taken when it drains at least an octet, or a fast clock would never drain any.
+        if drained > 0 {
+            self.level = self.level.saturating_sub(drained);
+            self.at = now;
+        }
+    }
+
+    /// Octets that may leave now, for data that would take `wanted`; 0 if it must wait. What is short of
+    /// `wanted` is only granted from half a burst on: a train is not cut to crumbs.
+    pub(super) fn room(&mut self, now: Time, wanted: u64) -> u64 {
+        self.drain(now);
+        let room = self.burst().saturating_sub(self.level);
+        if room >= wanted.min(self.burst() / 2) {
+            return room;
+        }
+        self.limited = true;
+        self.doubt(now);
+        0
+    }
+
+    /// Where every window is torn by losses, no round trip can be measured: when none has shown a short queue
+    /// while several windows left, the rate is too high.
+    fn doubt(&mut self, now: Time) {
+        let overdue = now.since(self.trusted_at) >= DOUBT_MIN.max(self.shortest_trip * 4);
+        if self.learning && overdue && self.unproven > 3 * self.widest + DOUBT_BYTES {
+            self.trust(now);
+            self.starting = false;
+            self.rate = (self.rate / 5 * 4).max(RATE_MIN);
+        }
+    }
+
+    fn trust(&mut self, now: Time) {
+        self.trusted_at = now;
+        self.unproven = 0;
+    }
+
+    /// When [`room`](Self::room) will grant something to `wanted`.
+    pub(super) fn opens_at(&self, wanted: u64) -> Time {
+        let room = wanted.min(self.burst() / 2);
+        let excess = (self.level + room).saturating_sub(self.burst());
+        let nanos = u128::from(excess) * 1_000_000_000 / u128::from(self.drain_rate());
+        self.at + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX) + 1)
+    }
+
+    /// Octets left, of a window of `window` octets; 0 if an acknowledgement is not to be expected yet.
+    pub(super) fn sent(&mut self, now: Time, bytes: u64, window: u64) {
+        self.drain(now);
+        self.level += bytes;
+        if window > 0 {
+            self.unproven += bytes;
+            self.widest = self.widest.max(window);
+        }
+    }
+
+    /// Octets were acknowledged, and, where it says something, how long their round trip was.
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Time,
+        from: IpAddr,
+        bytes: u64,
+        round_trip: Option<Duration>,
+    ) {
+        self.silent_since = now;
+        self.timeouts = 0;
+        self.delivery.add(now, bytes);
+        let Some(round_trip) = round_trip else { return };
+        let queue = round_trip.saturating_sub(self.trips.shortest(now, from, round_trip));
+        if self.queue.is_none_or(|least| queue < least) {
+            self.queue = Some(queue);
+            self.shortest_trip = round_trip;
+        }
+        if queue <= QUEUE_TARGET * 2 {
+            self.trust(now);
+        }
+        // The start is over with the first queue that is too long, whatever else this epoch has seen.
+        if self.starting && queue > QUEUE_TARGET {
+            self.queue = Some(queue);
+            self.epoch_ends = now;
+        }
+        if self.learning && now >= self.epoch_ends {
+            self.step(now);
+        }
+    }
+
+    /// A time-out ran out.
+    pub(super) fn timed_out(&mut self, now: Time) {
+        self.timeouts += 1;
+        let silent = now.since(self.silent_since) >= COLLAPSE_SILENCE;
+        if self.learning && silent && self.timeouts >= COLLAPSE_TIMEOUTS {
+            self.timeouts = 0;
+            self.silent_since = now;
+            self.rate = (self.rate / 2).max(RATE_MIN);
+            self.starting = true;
+        }
+    }
+
+    /// The end of an epoch: the rate follows what was seen in it.
+    fn step(&mut self, now: Time) {
+        let Some(queue) = self.queue.take() else {
+            return;
+        };
+        let limited = core::mem::take(&mut self.limited);
+        self.epoch_ends = now + self.shortest_trip.clamp(EPOCH_MIN, EPOCH_MIN * 50);
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let target = micros(QUEUE_TARGET);
+        self.error =
+            ((target - micros(queue).min(2 * target)) * PARTS / target).clamp(-PARTS, PARTS);
+        let delivered = self.delivery.rate().max(self.rate / 2);
+        self.climbs = if self.error > PARTS / 2 && limited {
+            self.climbs + 1
+        } else {
+            0
+        };
+        if self.error < 0 {
+            let overshot = core::mem::take(&mut self.starting) || queue > 2 * QUEUE_TARGET;
+            self.rate = scaled(self.rate, PARTS + self.error / 16);
+            if overshot {
+                self.rate = self.rate.min(delivered + delivered / 4);
+            }
+        } else if limited && self.starting {
+            self.rate *= 2;
+        } else if limited {
+            self.rate = scaled(self.rate, PARTS + self.error / 40 * self.climbs.clamp(1, 8));
+        }
+        self.rate = self.rate.clamp(RATE_MIN, self.ceiling);
+    }
+}
+
+fn in_time(rate: u64, time: Duration) -> u64 {
+    u64::try_from(u128::from(rate) * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+fn scaled(rate: u64, parts: i64) -> u64 {
+    let parts = u64::try_from(parts).unwrap_or(0);
+    rate.saturating_mul(parts) / PARTS.unsigned_abs()
+}
+
+/// The rate at which octets are acknowledged: the better of the last two windows.
+#[derive(Debug, Default)]
+struct Delivery {
+    since: Time,
+    bytes: u64,
+    rates: [u64; 2],
+}
+
+impl Delivery {
+    fn add(&mut self, now: Time, bytes: u64) {
+        self.bytes += bytes;
+        let elapsed = now.since(self.since);
+        if elapsed >= DELIVERY_WINDOW {
+            let rate = u128::from(self.bytes) * 1_000_000_000 / elapsed.as_nanos().max(1);
+            self.rates = [u64::try_from(rate).unwrap_or(u64::MAX), self.rates[0]];
+            (self.since, self.bytes) = (now, 0);
+        }
+    }
+
+    fn rate(&self) -> u64 {
+        self.rates[0].max(self.rates[1])
+    }
+}
+
+/// The shortest round trip of each subnet, over the last 10 to 20 s. A fixed table: subnets that fall on one
+/// place share it, and the shorter one counts.
+#[derive(Debug)]
+struct Trips([Trip; Trips::PLACES]);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Trip {
+    since: Time,
+    now: Option<Duration>,
+    before: Option<Duration>,
+}
+
+impl Default for Trips {
+    fn default() -> Self {
+        Trips([Trip::default(); Trips::PLACES])
+    }
+}
+
+impl Trips {
+    const PLACES: usize = 64;
+    const AGE: Duration = Duration::from_secs(10);
+
+    fn shortest(&mut self, now: Time, from: IpAddr, round_trip: Duration) -> Duration {
+        let subnet = match from {
+            IpAddr::V4(v4) => u64::from(u32::from(v4) >> 8),
+            IpAddr::V6(v6) => (u128::from(v6) >> 64) as u64,
+        };
+        let place = subnet.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
+        let trip = &mut self.0[usize::try_from(place).expect("six bits")];
+        if now.since(trip.since) >= Self::AGE {
+            *trip = Trip {
+                since: now,
+                now: None,
+                before: trip.now,
+            };
+        }
+        let shortest = trip.now.unwrap_or(round_trip).min(round_trip);
+        trip.now = Some(shortest);
+        trip.before.unwrap_or(shortest).min(shortest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wire of `rate` octets per second with a queue of `queue` octets, always something to send, round
+    /// trips of 100 µs beside the queue: octets delivered and dropped in `seconds`.
+    fn wire(rate: u64, queue: u64, seconds: u64, ceiling: Option<u64>) -> (Governor, u64, u64) {
+        const PACKET: u64 = 1_432;
+        let mut governor = Governor::new(Rate::Learned { max: ceiling });
+        let from = IpAddr::from([10, 0, 0, 1]);
+        let (mut backlog, mut delivered, mut dropped) = (0_u64, 0, 0);
+        let mut acks = std::collections::VecDeque::new();
+        let step = Duration::from_micros(10);
+        let mut now = Time::from_nanos(1_000_000_000);
+        let end = now + Duration::from_secs(seconds);
+        while now < end {
+            now = now + step;
+            let drained = in_time(rate, step).min(backlog);
+            backlog -= drained;
+            while let Some((at, sent_at)) = acks.front().copied().filter(|(at, _)| *at <= now) {
+                let _: Time = at;
+                acks.pop_front();
+                delivered += PACKET;
+                governor.acknowledged(now, from, PACKET, Some(now.since(sent_at)));
+            }
+            while governor.room(now, PACKET) >= PACKET {
+                governor.sent(now, PACKET, PACKET);
+                if backlog + PACKET > queue {
+                    dropped += PACKET;
+                    continue;
+                }
+                backlog += PACKET;
+                let wait = Duration::from_nanos(backlog * 1_000_000_000 / rate);
+                acks.push_back((now + wait + Duration::from_micros(100), now));
+            }
+        }
+        (governor, delivered, dropped)
+    }
+
+    extern crate std;
+
+    #[test]
+    fn the_rate_of_a_wire_is_learned_and_its_short_queue_kept() {
+        for (rate, queue) in [
+            (1_250_000, 16_000),
+            (25_000_000, 64_000),
+            (125_000_000, 300_000),
+        ] {
+            let (governor, delivered, dropped) = wire(rate, queue, 4, None);
+            assert!(
+                delivered * 100 >= rate * 4 * 94,
+                "{delivered} of {} at {rate}",
+                rate * 4
+            );
+            // Beside what the start costs, before the rate is known.
+            assert!(
+                dropped * 100 <= delivered + 20_000_000,
+                "{dropped} dropped of {delivered} at {rate}"
+            );
+            assert!(governor.rate < rate * 3 / 2, "{} at {rate}", governor.rate);
+        }
+    }
+
+    #[test]
+    fn a_ceiling_is_never_exceeded() {
+        let (_, delivered, _) = wire(125_000_000, 300_000, 2, Some(5_000_000));
+        assert!(delivered <= 2 * 5_000_000 + 20_000, "{delivered}");
+        assert!(delivered >= 2 * 5_000_000 * 9 / 10, "{delivered}");
+    }
+
+    #[test]
+    fn the_bucket_opens_when_it_says() {
+        let mut governor = Governor::new(Rate::Learned { max: None });
+        let now = Time::from_nanos(1_000_000_000);
+        while governor.room(now, 1_432) > 0 {
+            governor.sent(now, 1_432, 1_432);
+        }
+        let opens = governor.opens_at(1_432);
+        assert!(opens > now);
+        assert!(governor.room(opens, 1_432) > 0);
+    }
+
+    #[test]
+    fn time_outs_without_any_acknowledgement_halve_the_rate() {
+        let mut governor = Governor::new(Rate::Learned { max: None });
+        for _ in 0..COLLAPSE_TIMEOUTS {
+            governor.timed_out(Time::from_nanos(1_000_000_000));
+        }
+        assert_eq!(governor.rate, RATE_INITIAL / 2);
+    }
+}
