@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::catalog::{SnapshotBuilder, StoredContent};
 use crate::disk::{Directory, Disk, Replace};
-use crate::publish::{self, Current};
+use crate::publish::{self, Current, Unreadable};
 use crate::stage::{self, Progress, Staged};
 use crate::{Generation, ImageHash, LoadError, Name, Snapshot, Store, StoreError, layout};
 
@@ -57,9 +57,13 @@ impl<'s, D: Disk> Draft<'s, D> {
         let (base, warning) = match publish::load_published(disk) {
             Ok(Some((snapshot, _pin))) => (snapshot, None),
             Ok(None) => (Snapshot::empty(), None),
+            // Not known to be damaged: an older base would undo what was published since.
+            Err(error) if error.may_pass() => return Err(StoreError::Published(error)),
             Err(error) => {
-                let fallback = publish::load_fallback(disk).map(|(snapshot, _pin)| snapshot);
-                (fallback.unwrap_or_else(Snapshot::empty), Some(error))
+                let fallback = publish::load_fallback(disk, Unreadable::Stop)
+                    .map_err(StoreError::Published)?;
+                let base = fallback.map_or_else(Snapshot::empty, |(snapshot, _pin)| snapshot);
+                (base, Some(error))
             }
         };
         let builder = SnapshotBuilder::from_snapshot(&base);
@@ -122,7 +126,7 @@ impl<'s, D: Disk> Draft<'s, D> {
                 told += count;
                 progress(0)
             };
-            let found = stage::hash_source(source, &mut quiet)?;
+            let found = stage::hash_source(source, len, &mut quiet)?;
             if found == (hash, len) && self.store.has_image(&hash, len) {
                 let _ = progress(told);
                 return self.put_stored(name, hash, len);

@@ -74,6 +74,9 @@ pub enum StoreError {
     /// The entries do not make a catalog.
     #[error("the catalog cannot be written: {0}")]
     Catalog(#[from] CatalogError),
+    /// The published catalog cannot be read at this moment. To start from an older one would undo changes.
+    #[error("what is published cannot be read: {0}; nothing was changed")]
+    Published(crate::LoadError),
     /// The published catalog cannot be read, so nobody knows what may be removed.
     #[error(
         "the published catalog is damaged, so nothing can be removed safely: {0}. Publish a new one (any import \

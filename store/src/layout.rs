@@ -58,10 +58,15 @@ pub fn catalog(generation: Generation) -> String {
 #[must_use]
 pub fn catalog_generation(file_name: &str) -> Option<Generation> {
     let digits = file_name.strip_suffix(".catalog")?;
+    parse_generation(digits).filter(|generation| *generation > Generation::ZERO)
+}
+
+/// Ten digits, zero included.
+pub(crate) fn parse_generation(digits: &str) -> Option<Generation> {
     if digits.len() != 10 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
-    Generation::new(digits.parse().ok()?).filter(|generation| *generation > Generation::ZERO)
+    Generation::new(digits.parse().ok()?)
 }
 
 /// Whether a folder name below `images` is a shard (two hexadecimal digits).

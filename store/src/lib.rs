@@ -17,6 +17,8 @@
 
 mod catalog;
 mod collect;
+#[cfg(test)]
+mod crash_tests;
 pub mod disk;
 mod draft;
 mod error;

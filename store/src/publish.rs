@@ -4,6 +4,9 @@
 //! hexadecimal digits of the BLAKE3 hash of those two, with a space between and a line feed after. So damage of
 //! the line is told from damage of the catalog, and never names another catalog or uses up generations.
 //!
+//! Generation 0 with a checksum of zeros says that nothing was published yet. It is written with the layout, so
+//! that a `current` that is missing later is known to be lost.
+//!
 //! Both sides read through here: the engine on the real disk, the admin on whichever.
 
 use crate::disk::{Disk, FileKind, Replace};
@@ -19,6 +22,12 @@ pub(crate) struct Current {
 }
 
 impl Current {
+    /// Nothing was published yet.
+    pub(crate) const NOTHING: Current = Current {
+        generation: Generation::ZERO,
+        checksum: ImageHash::from_bytes([0; 32]),
+    };
+
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
         Current {
             generation: snapshot.generation(),
@@ -33,7 +42,7 @@ impl Current {
             return None;
         }
         let (digits, checksum) = said.split_once(' ')?;
-        let generation = layout::catalog_generation(&format!("{digits}.catalog"))?;
+        let generation = layout::parse_generation(digits)?;
         Some(Current {
             generation,
             checksum: ImageHash::parse(checksum)?,
@@ -56,21 +65,40 @@ pub(crate) fn read_current<D: Disk>(disk: &D) -> Result<Option<Current>, LoadErr
         path: layout::CURRENT.into(),
         source,
     };
+    match read_line(disk)? {
+        Some(current) => Ok(Some(current).filter(|named| named.generation > Generation::ZERO)),
+        None if generations(disk).map_err(io)?.is_empty() => Ok(None),
+        None => Err(LoadError::CurrentMissing),
+    }
+}
+
+/// `None`: there is no `current`.
+fn read_line<D: Disk>(disk: &D) -> Result<Option<Current>, LoadError> {
+    let io = |source| LoadError::Io {
+        path: layout::CURRENT.into(),
+        source,
+    };
     let file = match disk.open_file(layout::CURRENT) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return match generations(disk).map_err(io)?.last() {
-                None => Ok(None),
-                Some(_) => Err(LoadError::CurrentMissing),
-            };
-        }
-        Err(error) => return Err(io(error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(io)?,
     };
     let mut line = [0; CURRENT_BYTES_MAX];
     let len = disk.read_at(&file, 0, &mut line).map_err(io)?;
     Current::parse(&line[..len])
         .map(Some)
         .ok_or(LoadError::CurrentDamaged)
+}
+
+/// Whether the layout was made and is known to be on the disk: then there is a `current`, or traces of one.
+pub(crate) fn is_laid_out<D: Disk>(disk: &D) -> Result<bool, StoreError> {
+    match read_line(disk) {
+        Ok(Some(_)) | Err(LoadError::CurrentDamaged) => Ok(true),
+        Ok(None) => {
+            let found = generations(disk).map_err(StoreError::io("cannot list", layout::CATALOGS));
+            found.map(|generations| !generations.is_empty())
+        }
+        Err(error) => Err(StoreError::Published(error)),
+    }
 }
 
 /// The catalogs there are, by their file names, in increasing order.
@@ -169,18 +197,40 @@ pub(crate) fn load_published<D: Disk>(disk: &D) -> Result<Option<(Snapshot, D::F
     }
 }
 
+/// What to do about a file that cannot be read at this moment, in a search for one that is whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// Pass over it: to serve something older is better than to serve nothing.
+    Skip,
+    /// Give up: to change something older would undo what was published since.
+    Stop,
+}
+
 /// The newest catalog that is whole, below what `current` names if it still says so.
-pub(crate) fn load_fallback<D: Disk>(disk: &D) -> Option<(Snapshot, D::File)> {
-    // A catalog above `current` was never published: it is no state that ever was.
-    let named = read_current(disk)
-        .ok()
-        .flatten()
-        .map(|current| current.generation);
-    let found = generations(disk).ok()?;
-    let candidates = found.into_iter().rev();
-    candidates
-        .filter(|generation| named.is_none_or(|named| *generation < named))
-        .find_map(|generation| load_generation(disk, generation).ok())
+pub(crate) fn load_fallback<D: Disk>(
+    disk: &D,
+    unreadable: Unreadable,
+) -> Result<Option<(Snapshot, D::File)>, LoadError> {
+    let named = match read_current(disk) {
+        Err(error) if unreadable == Unreadable::Stop && error.may_pass() => return Err(error),
+        named => named.ok().flatten().map(|current| current.generation),
+    };
+    let io = |source| LoadError::Io {
+        path: layout::CATALOGS.into(),
+        source,
+    };
+    for generation in generations(disk).map_err(io)?.into_iter().rev() {
+        // A catalog above `current` was never published: it is no state that ever was.
+        if named.is_some_and(|named| generation >= named) {
+            continue;
+        }
+        match load_generation(disk, generation) {
+            Ok(loaded) => return Ok(Some(loaded)),
+            Err(error) if unreadable == Unreadable::Stop && error.may_pass() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Makes `file` the catalog of `generation`, durably. Nobody is told yet.
@@ -239,6 +289,8 @@ mod tests {
             generation: Generation::new(42).expect("in range"),
             checksum: ImageHash::of(b"catalog"),
         };
+        let nothing = Current::NOTHING.emit();
+        assert_eq!(Current::parse(nothing.as_bytes()), Some(Current::NOTHING));
         let line = current.emit().into_bytes();
         assert_eq!(Current::parse(&line), Some(current));
         assert!(line.len() <= CURRENT_BYTES_MAX);

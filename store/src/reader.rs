@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::disk::{Directory, Disk};
 use crate::image::ImageFolder;
+use crate::publish::Unreadable;
 use crate::{Catalog, CatalogError, Generation, Snapshot, layout, publish};
 
 /// Why the published catalog cannot be loaded. Whoever has an older one keeps it.
@@ -74,6 +75,16 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Whether the same file may be whole at the next try: nothing says that it is damaged.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            LoadError::Open { .. } | LoadError::Io { .. } | LoadError::Collected { .. }
+        )
+    }
+}
+
 /// A catalog, and what was wrong with a newer one.
 #[derive(Debug)]
 pub struct Loaded {
@@ -139,7 +150,8 @@ impl Reader {
             }
             Err(error) => error,
         };
-        let Some((snapshot, pin)) = publish::load_fallback(&self.disk) else {
+        let fallback = publish::load_fallback(&self.disk, Unreadable::Skip);
+        let Ok(Some((snapshot, pin))) = fallback else {
             return Err(error);
         };
         Ok(Loaded {

@@ -43,7 +43,7 @@ impl<D: Disk> Store<D> {
         let path = format!("{}/import-{}-{serial}", layout::PARTIAL, std::process::id());
         let created = self.disk.create_file(&path, layout::PARTIAL_MODE);
         let file = created.map_err(StoreError::io("cannot create", &path))?;
-        let outcome = self.fill(&path, file, source, progress);
+        let outcome = self.fill(&path, file, source, expected, progress);
         outcome.inspect_err(|_| {
             let _ = self.disk.unlink(&path);
         })
@@ -54,6 +54,7 @@ impl<D: Disk> Store<D> {
         path: &str,
         mut file: D::File,
         source: &mut dyn Read,
+        expected: Option<u64>,
         progress: Progress<'_>,
     ) -> Result<Staged<'_, D>, StoreError> {
         let disk = &self.disk;
@@ -64,7 +65,7 @@ impl<D: Disk> Store<D> {
             return Err(StoreError::Busy(self.lock_wait));
         }
         let mut hasher = blake3::Hasher::new();
-        let len = read_through(source, progress, |bytes| {
+        let len = read_through(source, expected, progress, |bytes| {
             hasher.update(bytes);
             disk.write(&mut file, bytes)
                 .map_err(StoreError::io("cannot write", path))
@@ -86,10 +87,11 @@ impl<D: Disk> Store<D> {
 /// Hash and length of `source`: to learn whether the store has it already, without writing.
 pub(crate) fn hash_source(
     source: &mut dyn Read,
+    expected: u64,
     progress: Progress<'_>,
 ) -> Result<(ImageHash, u64), StoreError> {
     let mut hasher = blake3::Hasher::new();
-    let len = read_through(source, progress, |bytes| {
+    let len = read_through(source, Some(expected), progress, |bytes| {
         hasher.update(bytes);
         Ok(())
     })?;
@@ -98,10 +100,15 @@ pub(crate) fn hash_source(
 
 fn read_through(
     source: &mut dyn Read,
+    expected: Option<u64>,
     progress: Progress<'_>,
     mut each: impl FnMut(&[u8]) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
-    let mut buf = vec![0; COPY_BYTES];
+    // One more than the whole of a small file, so that its end shows without a second buffer full.
+    let whole = expected
+        .and_then(|len| usize::try_from(len).ok())
+        .unwrap_or(COPY_BYTES);
+    let mut buf = vec![0; whole.saturating_add(1).min(COPY_BYTES)];
     let mut len = 0;
     loop {
         let count = match source.read(&mut buf) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::disk::{Directory, Disk, Space};
 use crate::draft::Draft;
 use crate::limits::{LOCK_WAIT, RESERVE_BYTES};
+use crate::publish::Current;
 use crate::{ImageHash, LoadError, Snapshot, StoreError, layout, publish};
 
 /// How much of the disk an import leaves free.
@@ -51,24 +52,33 @@ impl Store {
 impl<D: Disk> Store<D> {
     /// Opens the data directory on `disk`, making what is missing of it.
     pub fn on(disk: D) -> Result<Self, StoreError> {
-        let mut made = false;
         for (folder, mode) in layout::FOLDERS {
-            made |= disk
-                .create_folder(folder, mode)
+            disk.create_folder(folder, mode)
                 .map_err(StoreError::io("cannot create", folder))?;
         }
-        // Also when an earlier start made them and then crashed: until something is published, nothing says
-        // that they ever reached the disk.
-        if made || !matches!(publish::read_current(&disk), Ok(Some(_))) {
-            for folder in ["", layout::IMAGES] {
-                publish::sync_folder(&disk, folder)?;
-            }
-        }
-        Ok(Store {
+        let store = Store {
             disk,
             reserve: Reserve::Default,
             lock_wait: LOCK_WAIT,
-        })
+        };
+        store.lay_out()?;
+        Ok(store)
+    }
+
+    /// Makes the layout last, and says in `current` that nothing was published yet. Also when an earlier start
+    /// made the folders and then crashed: only a `current` says that they reached the disk.
+    fn lay_out(&self) -> Result<(), StoreError> {
+        if publish::is_laid_out(&self.disk)? {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        if publish::is_laid_out(&self.disk)? {
+            return Ok(());
+        }
+        for folder in ["", layout::IMAGES] {
+            publish::sync_folder(&self.disk, folder)?;
+        }
+        publish::switch_current(&self.disk, Current::NOTHING)
     }
 
     /// The same store, leaving `reserve` free.

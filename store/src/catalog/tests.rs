@@ -1,1 +1,253 @@
-//! The catalog format: what is built is found, and what is changed is refused.
+//! The catalog format: what is built is found again, and what was changed is refused.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::snapshot::{CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, INDEX_BYTES};
+use super::*;
+use crate::limits::{ENTRIES_MAX, INLINE_BYTES_MAX};
+use crate::{Generation, ImageHash, Name};
+
+fn generation(number: u64) -> Generation {
+    Generation::new(number).expect("in range")
+}
+
+fn small() -> Vec<u8> {
+    let mut builder = SnapshotBuilder::new();
+    let image = StoredContent::Image {
+        hash: ImageHash::of(b"x"),
+        len: 1,
+    };
+    builder.put(Name::parse("Boot").expect("name"), image.clone());
+    builder.put(Name::parse("boot").expect("name"), image);
+    builder.put(
+        Name::parse("t/a").expect("name"),
+        StoredContent::Inline((*b"{}").into()),
+    );
+    builder.build(generation(7)).expect("build")
+}
+
+/// Makes the checksum right again after a change: what is left are the checks behind it.
+fn sealed(mut file: Vec<u8>) -> Vec<u8> {
+    let body = file.len() - CHECKSUM_BYTES;
+    let checksum = blake3::hash(&file[..body]);
+    file[body..].copy_from_slice(checksum.as_bytes());
+    file
+}
+
+fn changed(at: usize, octets: &[u8]) -> Result<Snapshot, CatalogError> {
+    let mut file = small();
+    file[at..at + octets.len()].copy_from_slice(octets);
+    Snapshot::parse(sealed(file))
+}
+
+#[test]
+fn every_single_changed_octet_is_refused() {
+    let file = small();
+    for at in 0..file.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut file = file.clone();
+            file[at] ^= flip;
+            assert!(Snapshot::parse(file).is_err(), "octet {at} ^ {flip:#x}");
+        }
+    }
+}
+
+#[test]
+fn every_cut_and_every_addition_is_refused() {
+    let file = small();
+    for len in 0..file.len() {
+        assert!(matches!(
+            Snapshot::parse(&file[..len]),
+            Err(CatalogError::CutShort { .. })
+        ));
+    }
+    let longer = [&file[..], &[0]].concat();
+    assert_eq!(
+        Snapshot::parse(longer).err(),
+        Some(CatalogError::TrailingOctets(1))
+    );
+}
+
+#[test]
+fn every_rule_behind_the_checksum_has_its_name() {
+    let index = HEADER_BYTES + 3 * ENTRY_BYTES;
+    let names = index + 3 * INDEX_BYTES;
+    let inline = HEADER_BYTES + 2 * ENTRY_BYTES;
+    let refused = |at: usize, octets: &[u8]| changed(at, octets).expect_err("refused");
+    assert_eq!(refused(0, b"D"), CatalogError::Magic);
+    assert_eq!(refused(16, &[2]), CatalogError::Version(2));
+    assert_eq!(refused(20, &[1]), CatalogError::Reserved);
+    assert_eq!(refused(24, &[0]), CatalogError::Generation(0));
+    assert_eq!(refused(24, &[0xff; 8]), CatalogError::Generation(u64::MAX));
+    assert!(matches!(
+        refused(32, &[0xff; 8]),
+        CatalogError::CutShort { .. }
+    ));
+    assert!(matches!(
+        refused(32, &[0; 8]),
+        CatalogError::TrailingOctets(_)
+    ));
+    assert_eq!(refused(40, &[0xff; 4]), CatalogError::Entries(u32::MAX));
+    assert_eq!(refused(40, &ENTRIES_MAX.to_le_bytes()), CatalogError::Parts);
+    assert_eq!(refused(40, &[2]), CatalogError::Parts);
+    assert_eq!(refused(44, &[1]), CatalogError::Reserved);
+    assert_eq!(refused(48, &[0xff; 8]), CatalogError::Parts);
+    assert_eq!(refused(56, &[0xff; 8]), CatalogError::Parts);
+    assert_eq!(refused(HEADER_BYTES, &[1]), CatalogError::NamePlace(0));
+    assert_eq!(
+        refused(HEADER_BYTES + 4, &[0xff, 0xff]),
+        CatalogError::NamePlace(0)
+    );
+    assert_eq!(
+        refused(HEADER_BYTES + 4, &[0]),
+        CatalogError::Name(0, crate::NameError::Empty)
+    );
+    assert_eq!(refused(HEADER_BYTES + 6, &[9]), CatalogError::Kind(0));
+    assert_eq!(refused(HEADER_BYTES + 7, &[1]), CatalogError::Reserved);
+    assert_eq!(refused(inline + 16, &[1]), CatalogError::Blob(2));
+    assert_eq!(refused(inline + 16, &[0xff; 8]), CatalogError::Blob(2));
+    assert_eq!(refused(inline + 8, &[0xff; 8]), CatalogError::Blob(2));
+    assert_eq!(refused(inline + 24, &[1]), CatalogError::Reserved);
+    assert_eq!(refused(index, &[3]), CatalogError::Index(0));
+    assert_eq!(refused(index + 4, &[0]), CatalogError::Index(1));
+    assert_eq!(refused(names, b"c"), CatalogError::Order(1));
+    assert_eq!(refused(names, b"b"), CatalogError::Order(1));
+    assert_eq!(
+        refused(names, b"/"),
+        CatalogError::Name(0, crate::NameError::EmptySegment)
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_not_written() {
+    let mut builder = SnapshotBuilder::new();
+    assert_eq!(
+        builder.build(Generation::ZERO),
+        Err(CatalogError::Generation(0))
+    );
+    let large = vec![0; usize::try_from(INLINE_BYTES_MAX).expect("small") + 1];
+    builder.put(
+        Name::parse("a").expect("name"),
+        StoredContent::Inline(large.into()),
+    );
+    assert_eq!(builder.build(generation(1)), Err(CatalogError::Blob(0)));
+}
+
+#[test]
+fn names_that_differ_by_case_only_are_found_by_the_rule() {
+    let snapshot = Snapshot::parse(small()).expect("parse");
+    let found = |name: &str| {
+        snapshot
+            .lookup_folded(name.as_bytes())
+            .map(|id| snapshot.entry(id).name)
+    };
+    // The exact one first; else the first in octet order.
+    assert_eq!(found("boot"), Some("boot"));
+    assert_eq!(found("Boot"), Some("Boot"));
+    assert_eq!(found("BOOT"), Some("Boot"));
+    assert_eq!(found("T/A"), Some("t/a"));
+    for missing in ["", "boo", "boots", "t", "t/", "\u{212a}"] {
+        assert_eq!(found(missing), None, "{missing}");
+    }
+}
+
+#[test]
+fn the_same_inline_content_is_kept_once() {
+    let content: StoredContent = StoredContent::Inline(vec![7; 1000].into());
+    let mut builder = SnapshotBuilder::new();
+    for number in 0..100 {
+        builder.put(
+            Name::parse(format!("t/{number}")).expect("name"),
+            content.clone(),
+        );
+    }
+    assert!(builder.build(generation(1)).expect("build").len() < 100 * 100);
+}
+
+/// Names from a small alphabet, so that some differ by case only.
+fn names() -> impl Strategy<Value = Name> {
+    "[abAB]{1,3}(/[aA.ü]{1,2}x)?".prop_map(|text| Name::parse(text).expect("canonical"))
+}
+
+fn contents() -> impl Strategy<Value = StoredContent> {
+    prop_oneof![
+        (any::<[u8; 32]>(), any::<u64>()).prop_map(|(hash, len)| StoredContent::Image {
+            hash: ImageHash::from_bytes(hash),
+            len
+        }),
+        prop::collection::vec(any::<u8>(), 0..20)
+            .prop_map(|bytes| StoredContent::Inline(bytes.into())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_built_is_found(
+        entries in prop::collection::btree_map(names(), contents(), 0..40),
+        asked in names(),
+        number in 1..1_000_000_u64,
+    ) {
+        let mut builder = SnapshotBuilder::new();
+        for (name, content) in &entries {
+            builder.put(name.clone(), content.clone());
+        }
+        let file = builder.build(generation(number)).expect("build");
+        let snapshot = Snapshot::parse(file.clone()).expect("parse");
+        prop_assert_eq!(snapshot.generation(), generation(number));
+        prop_assert_eq!(snapshot.len(), entries.len());
+        for (name, content) in &entries {
+            let id = snapshot.lookup(name.as_bytes()).expect("found");
+            prop_assert_eq!(snapshot.lookup_folded(name.as_bytes()), Some(id));
+            let view = snapshot.entry(id);
+            prop_assert_eq!((view.name, view.len), (name.as_str(), content.len()));
+            match (view.content, content) {
+                (Content::Image(found), StoredContent::Image { hash, .. }) => prop_assert_eq!(found, *hash),
+                (Content::Inline(found), StoredContent::Inline(bytes)) => prop_assert_eq!(found, &bytes[..]),
+                _ => prop_assert!(false, "another kind of content"),
+            }
+        }
+        prop_assert_eq!(snapshot.lookup(asked.as_bytes()).is_some(), entries.contains_key(&asked));
+        let folded = snapshot.lookup_folded(asked.as_bytes()).map(|id| snapshot.entry(id).name.to_owned());
+        prop_assert_eq!(folded, folded_by_hand(&entries, &asked));
+        // The same entries give the same octets, also by way of a catalog.
+        let again = SnapshotBuilder::from_snapshot(&snapshot);
+        prop_assert_eq!(again.build(generation(number)).expect("build"), file);
+    }
+
+    /// Behind the checksum: whatever parses can be asked anything.
+    #[test]
+    fn a_changed_and_resealed_catalog_never_panics(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        asked in names(),
+    ) {
+        let mut file = small();
+        for (at, octet) in changes {
+            let at = at.index(file.len() - CHECKSUM_BYTES);
+            file[at] = octet;
+        }
+        if let Ok(snapshot) = Snapshot::parse(sealed(file)) {
+            for (id, view) in snapshot.entries() {
+                prop_assert_eq!(snapshot.lookup(view.name.as_bytes()), Some(id));
+            }
+            let _ = snapshot.lookup_folded(asked.as_bytes());
+        }
+    }
+
+    #[test]
+    fn arbitrary_octets_never_panic(octets in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Snapshot::parse(octets).is_err());
+    }
+}
+
+fn folded_by_hand(entries: &BTreeMap<Name, StoredContent>, asked: &Name) -> Option<String> {
+    let exact = entries.contains_key(asked).then(|| asked.to_string());
+    let fold = |name: &Name| name.as_str().eq_ignore_ascii_case(asked.as_str());
+    exact.or_else(|| {
+        entries
+            .keys()
+            .find(|name| fold(name))
+            .map(ToString::to_string)
+    })
+}

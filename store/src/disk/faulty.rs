@@ -52,6 +52,12 @@ impl<D> Faulty<D> {
         }
     }
 
+    /// The disk itself, which does not fail.
+    #[must_use]
+    pub fn inner(&self) -> &D {
+        &self.inner
+    }
+
     /// Fails by `fault` from now on, counting from zero.
     pub fn plan(&self, fault: Fault) {
         *self.lock() = Plan {
