@@ -1,6 +1,6 @@
 //! Listing: what is published, for people and for programs.
 
-use daybreak_store::{Content, LoadError, Store};
+use daybreak_store::{Content, LoadError, Reader};
 use serde::Serialize;
 
 /// What is published.
@@ -23,9 +23,9 @@ pub struct Listed {
     pub image: Option<String>,
 }
 
-/// What is published now.
-pub fn list(store: &Store) -> Result<Listing, LoadError> {
-    let published = store.published()?;
+/// What is published now. Needs no right to change anything.
+pub fn list(reader: &Reader) -> Result<Listing, LoadError> {
+    let published = reader.load()?;
     let listed = published.entries().map(|(_, view)| Listed {
         name: view.name.to_owned(),
         bytes: view.len,

@@ -24,6 +24,9 @@ pub struct Args {
     /// The data directory; made by the first command that changes it.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// How long to wait for another command that changes the store: a number with s, m, h or d.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub wait: Duration,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use daybreak_store::{Name, Reserve, Retention, Store};
+use daybreak_store::{Name, Reader, Reserve, Retention, Store};
 
 use super::args::{Args, Command};
 use super::exit::Exit;
@@ -22,7 +22,6 @@ use crate::source::{Skipped, Source};
 
 /// Does what `args` say. `stop` becomes true when the operator wants it to end.
 pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
-    let data = args.data.as_path();
     match &args.command {
         Command::Import {
             path,
@@ -32,31 +31,42 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
         } => {
             let source = Source::scan(path, name.as_deref(), prefix.as_deref())?;
             let reserve = reserve.map_or(Reserve::Default, Reserve::Bytes);
-            run_import(&Store::open(data)?.with_reserve(reserve), &source, stop)
+            run_import(&opened(args)?.with_reserve(reserve), &source, stop)
         }
-        Command::List { json } => run_list(&existing(data)?, *json),
-        Command::Remove { names } => run_remove(&existing(data)?, names),
-        Command::Verify { quarantine } => run_verify(&existing(data)?, *quarantine, stop),
+        Command::List { json } => {
+            check_exists(&args.data)?;
+            run_list(&Reader::open(&args.data)?, *json)
+        }
+        Command::Remove { names } => run_remove(&existing(args)?, names),
+        Command::Verify { quarantine } => run_verify(&existing(args)?, *quarantine, stop),
         Command::Gc { retention } => {
             let retention = Retention {
                 time: *retention,
                 ..Retention::default()
             };
-            run_gc(&existing(data)?, retention)
+            run_gc(&existing(args)?, retention)
         }
     }
 }
 
+fn opened(args: &Args) -> Result<Store> {
+    Ok(Store::open(&args.data)?.with_lock_wait(args.wait))
+}
+
+fn existing(args: &Args) -> Result<Store> {
+    check_exists(&args.data)?;
+    opened(args)
+}
+
 /// Only an import makes a data directory: elsewhere a wrong path is a mistake to be told.
-fn existing(data: &Path) -> Result<Store> {
+fn check_exists(data: &Path) -> Result<()> {
     let catalogs = data.join(daybreak_store::layout::CATALOGS);
-    std::fs::metadata(&catalogs).with_context(|| {
+    std::fs::metadata(&catalogs).map(drop).with_context(|| {
         format!(
             "{} is not a data directory; the first import makes one",
             data.display()
         )
-    })?;
-    Ok(Store::open(data)?)
+    })
 }
 
 fn run_import(store: &Store, source: &Source, stop: &Arc<AtomicBool>) -> Result<Exit> {
@@ -87,8 +97,8 @@ fn run_import(store: &Store, source: &Source, stop: &Arc<AtomicBool>) -> Result<
     Ok(Exit::Done)
 }
 
-fn run_list(store: &Store, json: bool) -> Result<Exit> {
-    let listing = list(store)?;
+fn run_list(reader: &Reader, json: bool) -> Result<Exit> {
+    let listing = list(reader)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if json {
         serde_json::to_writer_pretty(&mut out, &listing)?;

@@ -1,0 +1,356 @@
+//! Collection and verification on a real disk, with readers that hold what they read.
+
+use std::fs;
+use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use daybreak_store::{
+    ImageHash, Name, Reader, Reserve, Retention, Store, StoreError, VerifyReport, layout,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const NONE: Retention = Retention {
+    time: Duration::ZERO,
+    catalogs: 1,
+};
+
+fn name(text: &str) -> Name {
+    Name::parse(text).expect("canonical")
+}
+
+fn publish(store: &Store, put: &[(&str, &[u8])], remove: &[&str]) {
+    let mut draft = store.begin().expect("begin");
+    for (to, content) in put {
+        let len = content.len() as u64;
+        draft
+            .import(name(to), &mut Cursor::new(content), len, &mut |_| {
+                ControlFlow::Continue(())
+            })
+            .expect("import");
+    }
+    for gone in remove {
+        assert!(draft.remove(gone));
+    }
+    draft.publish().expect("publish");
+}
+
+fn store_in(dir: &Path) -> Store {
+    Store::open(dir)
+        .expect("open")
+        .with_reserve(Reserve::Bytes(0))
+}
+
+fn has(store: &Store, content: &[u8]) -> bool {
+    store.has_image(&ImageHash::of(content), content.len() as u64)
+}
+
+fn verify(store: &Store) -> VerifyReport {
+    store
+        .verify(false, &mut |_| ControlFlow::Continue(()))
+        .expect("verify")
+}
+
+fn path_of(dir: &Path, content: &[u8]) -> std::path::PathBuf {
+    dir.join(layout::image(&ImageHash::of(content)))
+}
+
+#[test]
+fn what_is_published_is_never_collected() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(&store, &[("a", b"kept"), ("b", b"gone")], &[]);
+    publish(&store, &[], &["b"]);
+    let report = store
+        .collect(SystemTime::now() + 400 * DAY, NONE)
+        .expect("collect");
+    assert_eq!(
+        (report.images, report.image_bytes, report.catalogs),
+        (1, 4, 1)
+    );
+    assert!(has(&store, b"kept") && !has(&store, b"gone"));
+    assert!(verify(&store).is_sound());
+}
+
+#[test]
+fn an_image_stays_for_the_retention_time_after_its_name_is_gone() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(&store, &[("a", b"content")], &[]);
+    // Old as a file, but its name goes only now.
+    let old = SystemTime::now() - 100 * DAY;
+    fs::File::open(path_of(dir.path(), b"content"))
+        .expect("open")
+        .set_modified(old)
+        .expect("touch");
+    publish(&store, &[], &["a"]);
+    let retention = Retention {
+        time: DAY,
+        catalogs: 1,
+    };
+    let soon = store
+        .collect(SystemTime::now() + DAY / 2, retention)
+        .expect("collect");
+    assert_eq!((soon.images, soon.retained), (0, 1));
+    let late = store
+        .collect(SystemTime::now() + 2 * DAY, retention)
+        .expect("collect");
+    assert_eq!(late.images, 1);
+    assert!(!has(&store, b"content"));
+}
+
+#[test]
+fn a_clock_that_went_back_collects_nothing() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(&store, &[("a", b"content")], &[]);
+    publish(&store, &[], &["a"]);
+    let retention = Retention {
+        time: DAY,
+        catalogs: 1,
+    };
+    let report = store
+        .collect(SystemTime::UNIX_EPOCH, retention)
+        .expect("collect");
+    assert_eq!((report.images, report.catalogs), (0, 0));
+}
+
+#[test]
+fn an_image_that_a_transfer_reads_is_not_collected() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(&store, &[("a", b"content")], &[]);
+    let reader = Reader::open(dir.path()).expect("reader");
+    let catalog = reader.load().expect("load");
+    let image = catalog
+        .open(catalog.lookup(b"a").expect("a"))
+        .expect("open");
+    publish(&store, &[], &["a"]);
+    drop(catalog);
+    let report = store
+        .collect(SystemTime::now() + DAY, NONE)
+        .expect("collect");
+    assert_eq!((report.images, report.pinned), (0, 1));
+    let mut content = [0; 7];
+    image.read_at(0, &mut content).expect("read");
+    assert_eq!(&content, b"content");
+    drop(image);
+    assert_eq!(
+        store
+            .collect(SystemTime::now() + DAY, NONE)
+            .expect("collect")
+            .images,
+        1
+    );
+}
+
+#[test]
+fn a_loaded_catalog_keeps_images_that_nobody_opened_yet() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(&store, &[("a", b"content")], &[]);
+    let reader = Reader::open(dir.path()).expect("reader");
+    let catalog = reader.load().expect("load");
+    publish(&store, &[], &["a"]);
+    let report = store
+        .collect(SystemTime::now() + DAY, NONE)
+        .expect("collect");
+    assert_eq!((report.images, report.catalogs, report.retained), (0, 0, 1));
+    catalog
+        .open(catalog.lookup(b"a").expect("a"))
+        .expect("still there");
+
+    // Nobody can tell what it names any more, but the reader can: nothing is removed on a guess.
+    let file = dir.path().join(layout::catalog(catalog.generation()));
+    damage(&file, 100);
+    let report = store
+        .collect(SystemTime::now() + DAY, NONE)
+        .expect("collect");
+    assert!(report.images_skipped && report.images == 0);
+    drop(catalog);
+    let report = store
+        .collect(SystemTime::now() + DAY, NONE)
+        .expect("collect");
+    assert_eq!((report.images, report.catalogs), (1, 1));
+}
+
+#[test]
+fn the_newest_catalogs_stay_to_fall_back_to() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    for round in 0..10_u8 {
+        publish(&store, &[("a", &[round])], &[]);
+    }
+    let retention = Retention {
+        time: Duration::ZERO,
+        catalogs: 3,
+    };
+    let report = store
+        .collect(SystemTime::now() + DAY, retention)
+        .expect("collect");
+    assert_eq!((report.catalogs, report.images), (7, 9));
+    let damaged = dir.path().join(layout::catalog(
+        store.published().expect("read").generation(),
+    ));
+    damage(&damaged, 80);
+    let loaded = Reader::open(dir.path())
+        .expect("reader")
+        .load_or_fallback()
+        .expect("fallback");
+    assert_eq!(loaded.catalog.generation().get(), 9);
+}
+
+#[test]
+fn nothing_is_collected_while_the_published_catalog_is_damaged() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(&store, &[("a", b"content")], &[]);
+    damage(
+        &dir.path().join(layout::catalog(
+            store.published().expect("read").generation(),
+        )),
+        80,
+    );
+    let outcome = store.collect(SystemTime::now() + DAY, NONE);
+    assert!(matches!(outcome, Err(StoreError::CurrentDamaged(_))));
+    assert!(has(&store, b"content"));
+}
+
+#[test]
+fn an_abandoned_partial_is_collected_and_one_in_progress_is_not() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    fs::write(
+        dir.path().join(layout::PARTIAL).join("import-1-1"),
+        "left over",
+    )
+    .expect("write");
+    let staged = store
+        .stage(&mut Cursor::new(b"content"), Some(7), &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .expect("stage");
+    let report = store
+        .collect(SystemTime::now() + DAY, NONE)
+        .expect("collect");
+    assert_eq!(report.partials, 1);
+    let mut draft = store.begin().expect("begin");
+    draft.put_staged(name("a"), staged).expect("put");
+    draft.publish().expect("publish");
+    assert!(has(&store, b"content"));
+}
+
+#[test]
+fn what_is_not_ours_is_reported_and_left_alone() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(&store, &[("a", b"content")], &[]);
+    let images = dir.path().join(layout::IMAGES);
+    let shard = dir.path().join(layout::shard(&ImageHash::of(b"content")));
+    fs::write(images.join("notes.txt"), "x").expect("write");
+    fs::write(shard.join("notes.txt"), "x").expect("write");
+    fs::write(dir.path().join("catalogs/notes.txt"), "x").expect("write");
+    // A link under the name of an image: not opened, not followed, not removed.
+    let outside = dir.path().join("outside");
+    fs::write(&outside, "x").expect("write");
+    let link = shard.join(format!(
+        "{}{}",
+        &shard.to_string_lossy()[shard.as_os_str().len() - 2..],
+        "0".repeat(62)
+    ));
+    symlink(&outside, &link).expect("symlink");
+    let report = store
+        .collect(SystemTime::now() + DAY, NONE)
+        .expect("collect");
+    assert_eq!((report.images, report.unreadable), (0, 1));
+    assert!(outside.exists() && link.is_symlink());
+    let report = verify(&store);
+    assert_eq!(report.strangers.len(), 3);
+    assert_eq!(report.damaged.len(), 1);
+}
+
+#[test]
+fn verification_finds_what_is_missing_cut_or_changed() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(
+        &store,
+        &[
+            ("gone", b"gone"),
+            ("cut", b"cut"),
+            ("changed", b"changed"),
+            ("ok", b"ok"),
+        ],
+        &[],
+    );
+    publish(&store, &[("again", b"changed")], &[]);
+    assert!(verify(&store).is_sound());
+    fs::remove_file(path_of(dir.path(), b"gone")).expect("remove");
+    let cut = path_of(dir.path(), b"cut");
+    fs::set_permissions(&cut, fs::Permissions::from_mode(0o644)).expect("chmod");
+    fs::write(&cut, b"cu").expect("write");
+    damage(&path_of(dir.path(), b"changed"), 0);
+    damage(&dir.path().join("catalogs/0000000001.catalog"), 80);
+
+    let report = verify(&store);
+    assert!(!report.is_sound());
+    assert_eq!(report.images, 3);
+    assert_eq!(
+        report.missing,
+        [(ImageHash::of(b"gone"), vec![name("gone")])]
+    );
+    let mut damaged: Vec<_> = report
+        .damaged
+        .iter()
+        .map(|image| image.names.clone())
+        .collect();
+    damaged.sort();
+    assert_eq!(
+        damaged,
+        [vec![name("again"), name("changed")], vec![name("cut")]]
+    );
+    assert_eq!(report.catalogs.len(), 1);
+    assert!(report.damaged.iter().all(|image| !image.quarantined));
+
+    // Put aside and imported again, everything is served as before.
+    let report = store
+        .verify(true, &mut |_| ControlFlow::Continue(()))
+        .expect("verify");
+    assert!(report.damaged.iter().all(|image| image.quarantined));
+    publish(
+        &store,
+        &[("gone", b"gone"), ("cut", b"cut"), ("changed", b"changed")],
+        &[],
+    );
+    let report = verify(&store);
+    assert!(report.missing.is_empty() && report.damaged.is_empty() && report.current.is_none());
+}
+
+#[test]
+fn verification_names_a_damaged_current_catalog() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(&store, &[("a", b"content")], &[]);
+    damage(&dir.path().join(layout::CURRENT), 0);
+    let report = verify(&store);
+    assert!(
+        report
+            .current
+            .is_some_and(|error| error.to_string().contains("catalogs/current"))
+    );
+}
+
+/// Changes one octet behind the back of everything.
+fn damage(path: &Path, at: u64) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("chmod");
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("open");
+    let mut octet = [0];
+    file.read_exact_at(&mut octet, at).expect("read");
+    file.write_all_at(&[octet[0] ^ 1], at).expect("write");
+}
