@@ -1,0 +1,62 @@
+//! Look-ups in a catalog of 100,000 names, and the check of the whole when it is loaded.
+#![allow(missing_docs, reason = "criterion's macros")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use daybreak_store::{Generation, Name, Snapshot, SnapshotBuilder, StoredContent};
+
+const NAMES: usize = 100_000;
+
+fn name(number: usize) -> String {
+    let number = number.wrapping_mul(0x9e37_79b9);
+    format!(
+        "terminals/{:02x}-{:08x}.json",
+        number % 251,
+        number % 0xffff_ffff
+    )
+}
+
+fn catalog(criterion: &mut Criterion) {
+    let mut builder = SnapshotBuilder::new();
+    for number in 0..NAMES {
+        let name = Name::parse(name(number)).expect("a good name");
+        builder.put(name, StoredContent::Inline(vec![7; 64].into()));
+    }
+    let bytes = builder
+        .build(Generation::new(1).expect("a generation"))
+        .expect("it fits");
+    let snapshot = Snapshot::parse(bytes.clone()).expect("what we wrote");
+    let names: Vec<String> = (0..NAMES).map(name).collect();
+    let upper: Vec<String> = names.iter().map(|name| name.to_ascii_uppercase()).collect();
+    let mut at = 0;
+    criterion.bench_function("catalog/look up an exact name", |b| {
+        b.iter(|| {
+            at = (at + 7919) % NAMES;
+            snapshot
+                .lookup(black_box(names[at].as_bytes()))
+                .expect("it is there")
+        });
+    });
+    criterion.bench_function("catalog/look up a name in another case", |b| {
+        b.iter(|| {
+            at = (at + 7919) % NAMES;
+            snapshot
+                .lookup_folded(black_box(upper[at].as_bytes()))
+                .expect("it is there")
+        });
+    });
+    criterion.bench_function("catalog/look up a name that is not there", |b| {
+        b.iter(|| snapshot.lookup(black_box(b"pxelinux.cfg/C0A80102")));
+    });
+    criterion.bench_function("catalog/check and load 100,000 names", |b| {
+        b.iter(|| Snapshot::parse(bytes.clone()).map(|snapshot| snapshot.len()));
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = catalog
+}
+criterion_main!(benches);
