@@ -325,12 +325,8 @@ fn a_second_command_is_told_when_the_store_is_held_too_long() {
     site.done(&["remove", "rom"]);
 }
 
-#[test]
-fn an_interrupted_import_leaves_the_old_generation_and_no_partial() {
-    let site = Site::new();
-    let file = site.file("rom", "content");
-    site.import(&file, &[]);
-    // Large enough to be underway when its partial file is seen, and sparse: only read, hardly stored.
+/// Starts an import that is large enough to be underway when its partial file is seen, and sends it a signal.
+fn import_and_signal(site: &Site, signal: &str) -> std::process::ExitStatus {
     let large = site.path("large");
     fs::File::create(&large)
         .expect("create")
@@ -339,13 +335,11 @@ fn an_interrupted_import_leaves_the_old_generation_and_no_partial() {
     let mut importing = site
         .command(&["import", large.to_str().expect("UTF-8"), "--reserve", "0"])
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .expect("spawn");
-    let partial = site.data().join("images/partial");
-    let is_underway = || fs::read_dir(&partial).is_ok_and(|mut found| found.next().is_some());
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !is_underway() {
+    while partials(site) == 0 {
         assert!(
             std::time::Instant::now() < deadline,
             "the import never started"
@@ -355,15 +349,50 @@ fn an_interrupted_import_leaves_the_old_generation_and_no_partial() {
     let pid = importing.id().to_string();
     assert!(
         Command::new("kill")
-            .args(["-INT", &pid])
+            .args([signal, &pid])
             .status()
             .expect("kill")
             .success()
     );
-    assert_eq!(importing.wait().expect("wait").code(), Some(130));
-    assert!(!is_underway());
+    importing.wait().expect("wait")
+}
+
+fn partials(site: &Site) -> usize {
+    fs::read_dir(site.data().join("images/partial")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn an_interrupted_import_leaves_the_old_generation_and_no_partial() {
+    let site = Site::new();
+    let file = site.file("rom", "content");
+    site.import(&file, &[]);
+    for signal in ["-INT", "-TERM"] {
+        assert_eq!(
+            import_and_signal(&site, signal).code(),
+            Some(130),
+            "{signal}"
+        );
+        assert_eq!(partials(&site), 0, "{signal}");
+    }
     assert_eq!(site.names(), ["rom"]);
     assert!(site.done(&["verify"]).contains("everything is sound"));
+}
+
+#[test]
+fn a_killed_import_leaves_the_old_generation_and_a_partial_that_is_collected() {
+    let site = Site::new();
+    let file = site.file("rom", "content");
+    site.import(&file, &[]);
+    assert_eq!(import_and_signal(&site, "-KILL").code(), None);
+    assert_eq!(site.names(), ["rom"]);
+    assert!(site.done(&["verify"]).contains("everything is sound"));
+    site.import(&file, &["--name", "again"]);
+    assert!(
+        site.done(&["gc", "--retention", "0"])
+            .contains("1 partial files removed")
+    );
+    assert_eq!(partials(&site), 0);
+    assert_eq!(site.names(), ["again", "rom"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::disk::{Directory, Disk, Fault, Faulty, Model, PowerLoss};
+use crate::limits::SYNCED_ONE_BY_ONE_MAX;
 use crate::{
     Content, Generation, ImageHash, Name, Reader, Reserve, Retention, Store, StoreError, layout,
 };
@@ -160,6 +161,20 @@ fn an_import_survives_every_crash_point() {
             ("c", b"third"),
         ];
         change(disk.clone(), &put, &[("t", b"{1}")], &[])
+    });
+}
+
+#[test]
+fn an_import_of_more_files_than_are_synced_one_by_one_survives_every_crash_point() {
+    let contents: Vec<String> = (0..=SYNCED_ONE_BY_ONE_MAX)
+        .map(|n| format!("new {n}"))
+        .collect();
+    let put: Vec<_> = contents
+        .iter()
+        .map(|c| (c.as_str(), c.as_bytes()))
+        .collect();
+    survives(&two_generations(), &|disk| {
+        change(disk.clone(), &put, &[], &[])
     });
 }
 

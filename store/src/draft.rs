@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::catalog::{SnapshotBuilder, StoredContent};
 use crate::disk::{Directory, Disk, Replace};
+use crate::limits::SYNCED_ONE_BY_ONE_MAX;
 use crate::publish::{self, Current, Unreadable};
 use crate::stage::{self, Progress, Staged};
 use crate::{Generation, ImageHash, LoadError, Name, Snapshot, Store, StoreError, layout};
@@ -42,8 +43,10 @@ pub struct Draft<'s, D: Disk = Directory> {
     builder: SnapshotBuilder,
     changed: bool,
     stored_bytes: u64,
-    // Images that this draft brought: removed again if it is dropped.
-    placed: Vec<(ImageHash, u64)>,
+    // Images that this draft brought, still partial files: path and length. The lock keeps collections away.
+    pending: BTreeMap<ImageHash, (String, u64)>,
+    // Images that this draft brought, in their place: removed again if it is dropped.
+    placed: Vec<ImageHash>,
     // Folders whose names are not known to be on the disk yet.
     unsynced: BTreeSet<String>,
     // Of the base: what was published is on the disk, with its folder.
@@ -77,6 +80,7 @@ impl<'s, D: Disk> Draft<'s, D> {
             warning,
             builder,
             stored_bytes: 0,
+            pending: BTreeMap::new(),
             placed: Vec::new(),
             unsynced: BTreeSet::new(),
             base_images,
@@ -133,15 +137,16 @@ impl<'s, D: Disk> Draft<'s, D> {
             }
             source.rewind().map_err(StoreError::Source)?;
         }
-        let staged = self.store.stage(source, Some(len), progress)?;
+        let staged = self.store.stage_unsynced(source, Some(len), progress)?;
         self.put_staged(name, staged)
     }
 
     /// Puts a staged image under `name`.
     pub fn put_staged(&mut self, name: Name, staged: Staged<'_, D>) -> Result<Change, StoreError> {
         let (hash, len) = (staged.hash(), staged.len());
-        if !self.store.has_image(&hash, len) {
-            self.place(staged)?;
+        if !self.has_image(&hash, len) {
+            self.stored_bytes += len;
+            self.pending.insert(hash, (staged.into_path(), len));
         }
         self.put_stored(name, hash, len)
     }
@@ -153,7 +158,7 @@ impl<'s, D: Disk> Draft<'s, D> {
         hash: ImageHash,
         len: u64,
     ) -> Result<Change, StoreError> {
-        if !self.store.has_image(&hash, len) {
+        if !self.has_image(&hash, len) {
             return Err(StoreError::NotStored { name, hash });
         }
         // It may lie there from a change that crashed before its folder was synced.
@@ -193,10 +198,9 @@ impl<'s, D: Disk> Draft<'s, D> {
     /// Makes this the next generation. On return it is visible to readers and lasts. After an error the old
     /// generation is in force, or (if the very last step failed) this one.
     pub fn publish(mut self) -> Result<Published, StoreError> {
+        self.place_pending()?;
+        self.sync_folders()?;
         let disk = &self.store.disk;
-        for folder in &self.unsynced {
-            publish::sync_folder(disk, folder)?;
-        }
         if !self.changed {
             // The one before us may have failed in its last step.
             publish::sync_folder(disk, layout::CATALOGS)?;
@@ -250,33 +254,63 @@ impl<'s, D: Disk> Draft<'s, D> {
         change
     }
 
-    /// Moves a staged image to where its hash says.
-    fn place(&mut self, staged: Staged<'_, D>) -> Result<(), StoreError> {
+    fn has_image(&self, hash: &ImageHash, len: u64) -> bool {
+        self.pending.contains_key(hash) || self.store.has_image(hash, len)
+    }
+
+    /// Moves the new images to where their hashes say, when their contents are on the disk and not before: what
+    /// is found under a hash after a loss of power is whole.
+    fn place_pending(&mut self) -> Result<(), StoreError> {
         let disk = &self.store.disk;
-        let (hash, len) = (staged.hash(), staged.len());
-        let shard = layout::shard(&hash);
+        if self.pending.len() > SYNCED_ONE_BY_ONE_MAX {
+            disk.sync_all()
+                .map_err(StoreError::io("cannot sync", "the disk"))?;
+        } else {
+            for (path, _) in self.pending.values() {
+                disk.open_file(path)
+                    .and_then(|file| disk.sync_file(&file))
+                    .map_err(StoreError::io("cannot sync", path))?;
+            }
+        }
+        while let Some((hash, (partial, _))) = self.pending.first_key_value() {
+            let hash = *hash;
+            self.place(partial, &hash)?;
+            self.pending.remove(&hash);
+            self.placed.push(hash);
+            // Also when the base names it: this may be the repair of a damaged one.
+            self.unsynced.insert(layout::IMAGES.into());
+            self.unsynced.insert(layout::shard(&hash));
+        }
+        Ok(())
+    }
+
+    fn place(&self, partial: &str, hash: &ImageHash) -> Result<(), StoreError> {
+        let disk = &self.store.disk;
+        let shard = layout::shard(hash);
         disk.create_folder(&shard, layout::SHARD_MODE)
             .map_err(StoreError::io("cannot create", &shard))?;
-        let path = layout::image(&hash);
-        let moved = disk
-            .rename(staged.path(), &path, Replace::No)
-            .or_else(|error| {
-                match error.kind() {
-                    // There is something, and `has_image` said that it is not the image: damage. It gives way as a
-                    // name; whoever has it mapped keeps the old octets.
-                    std::io::ErrorKind::AlreadyExists => {
-                        disk.rename(staged.path(), &path, Replace::Yes)
-                    }
-                    _ => Err(error),
-                }
-            });
-        moved.map_err(StoreError::io("cannot rename to", &path))?;
-        staged.placed();
-        self.placed.push((hash, len));
-        self.stored_bytes += len;
-        self.unsynced.insert(layout::IMAGES.into());
-        self.unsynced.insert(shard);
-        Ok(())
+        let path = layout::image(hash);
+        let moved = disk.rename(partial, &path, Replace::No).or_else(|error| {
+            match error.kind() {
+                // There is something, and `has_image` said that it is not the image: damage. It gives way as a
+                // name; whoever has it mapped keeps the old octets.
+                std::io::ErrorKind::AlreadyExists => disk.rename(partial, &path, Replace::Yes),
+                _ => Err(error),
+            }
+        });
+        moved.map_err(StoreError::io("cannot rename to", &path))
+    }
+
+    fn sync_folders(&self) -> Result<(), StoreError> {
+        let disk = &self.store.disk;
+        if self.unsynced.len() > SYNCED_ONE_BY_ONE_MAX {
+            return disk
+                .sync_all()
+                .map_err(StoreError::io("cannot sync", "the disk"));
+        }
+        self.unsynced
+            .iter()
+            .try_for_each(|folder| publish::sync_folder(disk, folder))
     }
 }
 
@@ -289,7 +323,10 @@ fn image_of(content: &StoredContent) -> Option<ImageHash> {
 
 impl<D: Disk> Drop for Draft<'_, D> {
     fn drop(&mut self) {
-        for (hash, _) in &self.placed {
+        for (path, _) in self.pending.values() {
+            let _ = self.store.disk.unlink(path);
+        }
+        for hash in &self.placed {
             // What the base names was repaired by this draft, and stays. What cannot be removed is collected.
             if !self.base_images.contains(hash) {
                 let _ = self.store.disk.unlink(&layout::image(hash));

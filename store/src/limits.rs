@@ -34,6 +34,10 @@ pub const LOAD_TRIES: u32 = 4;
 /// Octets copied and hashed at a time.
 pub const COPY_BYTES: usize = 1 << 20;
 
+/// Files or folders that one change syncs one by one. Beyond it: the whole file system is synced once, which
+/// waits for the writes of others, too, but not for each file of ours.
+pub const SYNCED_ONE_BY_ONE_MAX: usize = 4;
+
 /// How long a command waits for another one that holds the store. Beyond it: [`StoreError::Busy`](crate::StoreError::Busy).
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 

@@ -18,7 +18,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
 pub struct Staged<'s, D: Disk> {
     store: &'s Store<D>,
     path: Option<String>,
-    _file: D::File,
+    file: D::File,
     hash: ImageHash,
     len: u64,
 }
@@ -30,6 +30,20 @@ impl<D: Disk> Store<D> {
     /// Copies `source` onto the disk. `expected` octets, if known, are checked against the room there is
     /// before anything is written. Takes no lock of the store.
     pub fn stage(
+        &self,
+        source: &mut dyn Read,
+        expected: Option<u64>,
+        progress: Progress<'_>,
+    ) -> Result<Staged<'_, D>, StoreError> {
+        let staged = self.stage_unsynced(source, expected, progress)?;
+        self.disk
+            .sync_file(&staged.file)
+            .map_err(StoreError::io("cannot sync", staged.path()))?;
+        Ok(staged)
+    }
+
+    /// The same, for a caller that syncs it before it gets a name.
+    pub(crate) fn stage_unsynced(
         &self,
         source: &mut dyn Read,
         expected: Option<u64>,
@@ -72,12 +86,11 @@ impl<D: Disk> Store<D> {
         })?;
         let hash = ImageHash::from_bytes(*hasher.finalize().as_bytes());
         disk.set_mode(&file, layout::PUBLISHED_MODE)
-            .and_then(|()| disk.sync_file(&file))
-            .map_err(StoreError::io("cannot sync", path))?;
+            .map_err(StoreError::io("cannot set the mode of", path))?;
         Ok(Staged {
             store: self,
             path: Some(path.to_owned()),
-            _file: file,
+            file,
             hash,
             len,
         })
@@ -152,9 +165,9 @@ impl<D: Disk> Staged<'_, D> {
         self.path.as_deref().unwrap_or_default()
     }
 
-    /// It was renamed: there is nothing to clean up.
-    pub(crate) fn placed(mut self) {
-        self.path = None;
+    /// Closes it; the caller cleans up from now on.
+    pub(crate) fn into_path(mut self) -> String {
+        self.path.take().unwrap_or_default()
     }
 }
 

@@ -155,6 +155,11 @@ impl Disk for Directory {
         Ok(sys::fsync(self.open_folder(path)?)?)
     }
 
+    fn sync_all(&self) -> io::Result<()> {
+        // All of the file system, not only this directory: there is nothing in between.
+        Ok(sys::syncfs(&*self.root)?)
+    }
+
     fn rename(&self, from: &str, to: &str, replace: Replace) -> io::Result<()> {
         let (from_folder, from_name) = self.parent(from)?;
         let (to_folder, to_name) = self.parent(to)?;

@@ -147,6 +147,11 @@ impl<D: Disk> Disk for Faulty<D> {
         self.inner.sync_folder(path)
     }
 
+    fn sync_all(&self) -> io::Result<()> {
+        self.step(Room::Needed)?;
+        self.inner.sync_all()
+    }
+
     fn rename(&self, from: &str, to: &str, replace: Replace) -> io::Result<()> {
         self.step(Room::Needed)?;
         self.inner.rename(from, to, replace)

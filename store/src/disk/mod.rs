@@ -83,6 +83,8 @@ pub trait Disk {
     fn sync_file(&self, file: &Self::File) -> io::Result<()>;
     /// Returns when the names in a folder are on the disk. The data directory itself is `""`.
     fn sync_folder(&self, path: &str) -> io::Result<()>;
+    /// Returns when everything written so far, contents and names, is on the disk.
+    fn sync_all(&self) -> io::Result<()>;
     /// Moves a file to another name.
     fn rename(&self, from: &str, to: &str, replace: Replace) -> io::Result<()>;
     /// Removes a name of a file.

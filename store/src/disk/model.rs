@@ -358,6 +358,17 @@ impl Disk for Model {
         Ok(())
     }
 
+    fn sync_all(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        for inode in &mut state.inodes {
+            inode.safe.clone_from(&inode.content);
+        }
+        for folder in state.folders.values_mut() {
+            folder.safe = folder.names.clone();
+        }
+        Ok(())
+    }
+
     fn rename(&self, from: &str, to: &str, replace: Replace) -> io::Result<()> {
         let mut state = self.lock();
         let inode = state.find(from)?;
