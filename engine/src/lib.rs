@@ -15,8 +15,15 @@ pub mod files;
 )]
 pub mod io;
 pub mod limits;
+pub mod log;
+pub mod metrics;
+pub mod options;
 pub mod orders;
+pub mod process;
 pub mod published;
 pub mod quiet;
+pub mod refusal;
+pub mod settings;
 pub mod texts;
+pub mod watch;
 pub mod worker;

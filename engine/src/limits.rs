@@ -58,6 +58,15 @@ pub const TRANSFER_RECEIVE_BYTES: usize = 1 << 20;
 /// Send buffer of every socket.
 pub const SEND_BYTES: usize = 4 << 20;
 
+/// Largest receive buffer that may be asked for.
+pub const SOCKET_BYTES_MAX: usize = 1 << 30;
+
+/// Most transfers that one worker may be told to hold.
+pub const TRANSFERS_MAX: u32 = 1 << 20;
+
+/// Longest time to drain that may be asked for.
+pub const DRAIN_SECONDS_MAX: u64 = 3600;
+
 /// How long a driver waits at its end for the kernel to give back what is in flight. Beyond it: that memory
 /// is left to the end of the process.
 pub const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
@@ -88,3 +97,6 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// How often the catalog is looked at without a notice, in case one was lost.
 pub const CATALOG_RECHECK: Duration = Duration::from_secs(2);
+
+/// How long workers may take to end after they were told to end at once. Beyond it: the process ends without them.
+pub const END_PATIENCE: Duration = Duration::from_secs(3);

@@ -1,0 +1,417 @@
+//! The process: start in the order in which things can fail, then wait for a signal, then end in order.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Instant;
+
+use daybreak_store::Reader;
+use daybreak_tftp::endpoint::{Config, Endpoint, Listener};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::binding::{self, Bound, WorkerSockets};
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::files::Files;
+use crate::io::{Doorbell, Driver, Parts, Portable, RingError, Uring, block_on, probe, start};
+use crate::limits;
+use crate::metrics::{Server, Sources};
+use crate::options::Io;
+use crate::orders::{Order, Orders};
+use crate::published::Published;
+use crate::quiet::Quiet;
+use crate::refusal::StartError;
+use crate::settings::Settings;
+use crate::watch::Watcher;
+use crate::worker::{Shared, Worker};
+
+/// How the process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As asked: every transfer was over, or was told.
+    Orderly,
+    /// At once, by a second signal.
+    AtOnce,
+    /// A worker could not go on.
+    WorkerFailed,
+}
+
+/// What is worth waiting for.
+enum News {
+    Signal,
+    /// A worker serves, or cannot.
+    Began(Result<(), RingError>),
+    Ended(io::Result<()>),
+}
+
+/// Serves until a signal.
+///
+/// # Errors
+/// Why it did not start.
+pub fn run(settings: &Settings) -> Result<Ended, StartError> {
+    raise_open_files();
+    let (news, events) = mpsc::channel();
+    watch_signals(news.clone())?;
+    let (reader, published) = open_data(settings)?;
+    let use_ring = choose_driver(settings.io)?;
+    let bound = binding::bind(&settings.plan, &mut random_u32)?;
+    let metrics = bind_metrics(settings)?;
+    // Everything privileged is done; threads inherit this.
+    rustix::thread::set_no_new_privs(true).map_err(system("prctl(PR_SET_NO_NEW_PRIVS)"))?;
+    say_what_is_bound(&bound);
+
+    let generation = published.catalog().generation().get();
+    let team = Team::start(settings, bound.workers, &published, use_ring, &news)?;
+    let watcher = Watcher::new(reader, published, team.doorbells.clone())
+        .map_err(system("catalogs/ cannot be watched (inotify)"))?;
+    spawn("catalogs", move || watcher.run())?;
+    let driver = if use_ring { "uring" } else { "portable" };
+    if let Some(server) = metrics {
+        let address = server.address().map_err(system("getsockname"))?;
+        tracing::info!(%address, "metrics");
+        let (boards, sockets) = (team.boards.clone(), team.sockets.clone());
+        spawn("metrics", move || {
+            server.run(Sources {
+                boards,
+                sockets,
+                driver,
+            });
+        })?;
+    }
+    team.wait_until_serving(&events)?;
+    tracing::info!(generation, %driver, workers = team.doorbells.len(), "ready");
+    Ok(team.wait_until_ended(settings, &events))
+}
+
+fn open_data(settings: &Settings) -> Result<(Reader, Arc<Published>), StartError> {
+    let refused = |error| StartError::of_load(&settings.data, error);
+    let reader = Reader::open(&settings.data).map_err(refused)?;
+    let loaded = reader.load_or_fallback().map_err(refused)?;
+    let generation = loaded.catalog.generation().get();
+    if let Some(why) = loaded.warning {
+        tracing::error!(%why, generation, "the published catalog cannot be served; an older one is");
+    } else if generation == 0 {
+        tracing::warn!(
+            data = %settings.data.display(),
+            "nothing is published yet: every request is refused until the first `daybreak-admin import`"
+        );
+    }
+    Ok((reader, Arc::new(Published::new(loaded.catalog))))
+}
+
+/// Whether to use io_uring.
+fn choose_driver(io: Io) -> Result<bool, StartError> {
+    match (io, probe()) {
+        (Io::Portable, _) => Ok(false),
+        (_, Ok(())) => Ok(true),
+        (Io::Uring, Err(why)) => Err(why.into()),
+        (Io::Auto, Err(why)) => {
+            tracing::warn!(%why, "serving without io_uring");
+            Ok(false)
+        }
+    }
+}
+
+fn bind_metrics(settings: &Settings) -> Result<Option<Server>, StartError> {
+    let address = settings.metrics.address;
+    match Server::bind(address) {
+        Ok(server) => Ok(Some(server)),
+        Err(source) if settings.metrics.required => Err(StartError::Metrics { address, source }),
+        Err(why) => {
+            // Nobody asked for this very address; and boots matter more.
+            tracing::warn!(%address, %why, "serving without metrics: choose another address with --metrics");
+            Ok(None)
+        }
+    }
+}
+
+fn say_what_is_bound(bound: &Bound) {
+    for cut in &bound.cut_short {
+        tracing::warn!(
+            asked_bytes = cut.asked,
+            granted_bytes = cut.granted,
+            "socket buffers cut short by the kernel: when everybody boots at once, requests are lost. \
+             Set sysctl -w {}={} (and keep it in /etc/sysctl.d), or give the engine CAP_NET_ADMIN",
+            cut.sysctl,
+            cut.asked
+        );
+    }
+    for address in &bound.skipped {
+        tracing::info!(%address, "not listened on: the kernel has no IPv6");
+    }
+    for address in &bound.addresses {
+        tracing::info!(%address, "listening");
+    }
+}
+
+/// The workers, and what they share with the process.
+struct Team {
+    orders: Arc<Orders>,
+    doorbells: Vec<Doorbell>,
+    boards: Vec<Arc<Board>>,
+    sockets: Vec<Arc<[crate::io::Socket]>>,
+}
+
+impl Team {
+    fn start(
+        settings: &Settings,
+        workers: Vec<WorkerSockets>,
+        published: &Arc<Published>,
+        use_ring: bool,
+        news: &Sender<News>,
+    ) -> Result<Team, StartError> {
+        let (clock, orders, quiet) = (
+            Clock::start(),
+            Arc::<Orders>::default(),
+            Arc::<Quiet>::default(),
+        );
+        let cores = cores_to_pin(workers.len());
+        let mut team = Team {
+            orders,
+            doorbells: Vec::new(),
+            boards: Vec::new(),
+            sockets: Vec::new(),
+        };
+        for (number, sockets) in workers.into_iter().enumerate() {
+            let doorbell = Doorbell::new().map_err(system("eventfd"))?;
+            let board = Arc::<Board>::default();
+            team.doorbells.push(doorbell.clone());
+            team.boards.push(board.clone());
+            team.sockets.push(sockets.sockets.clone());
+            let mut seed = [0; 32];
+            random_bytes(&mut seed);
+            let employment = Employment {
+                protocol: (settings.protocol.clone(), sockets.listeners, seed),
+                files: (published.clone(), quiet.clone(), clock),
+                parts: Parts {
+                    sockets: sockets.sockets,
+                    doorbell,
+                    clock,
+                },
+                shared: Shared {
+                    orders: team.orders.clone(),
+                    board,
+                    quiet: quiet.clone(),
+                    clock,
+                },
+                may_do_without_ring: settings.io == Io::Auto,
+                news: news.clone(),
+            };
+            let core = cores.get(number).copied();
+            spawn("worker", move || employment.serve(core, use_ring))?;
+        }
+        Ok(team)
+    }
+
+    fn give(&self, order: Order) {
+        self.orders.give(order);
+        self.doorbells.iter().for_each(Doorbell::ring);
+    }
+
+    fn wait_until_serving(&self, events: &Receiver<News>) -> Result<(), StartError> {
+        let mut began = 0;
+        while began < self.doorbells.len() {
+            match events.recv() {
+                Ok(News::Began(result)) => {
+                    result?;
+                    began += 1;
+                }
+                Ok(News::Signal) => self.give(Order::Drain),
+                Ok(News::Ended(Err(source))) => {
+                    return Err(StartError::System {
+                        what: "a worker cannot serve",
+                        source,
+                    });
+                }
+                Ok(News::Ended(Ok(()))) => {}
+                Err(_) => unreachable!("this process holds a sender"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a signal, then for the workers.
+    fn wait_until_ended(&self, settings: &Settings, events: &Receiver<News>) -> Ended {
+        let mut working = self.doorbells.len();
+        let mut outcome = Ended::Orderly;
+        let mut give_up: Option<Instant> = None;
+        let mut told_to_end = self.orders.now() == Order::ShutDown;
+        while working > 0 {
+            let event = match give_up {
+                None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match event {
+                Ok(News::Signal) if give_up.is_none() => {
+                    tracing::info!(
+                        seconds_at_most = settings.drain.as_secs(),
+                        "draining: no new transfers; a second signal ends at once"
+                    );
+                    self.give(Order::Drain);
+                    give_up = Some(Instant::now() + settings.drain);
+                }
+                Ok(News::Signal) => {
+                    tracing::warn!("ended at once by a second signal");
+                    return Ended::AtOnce;
+                }
+                Ok(News::Began(_)) => {}
+                Ok(News::Ended(result)) => {
+                    working -= 1;
+                    if let Err(why) = result {
+                        tracing::error!(%why, "a worker cannot go on: the engine ends, to be started again");
+                        outcome = Ended::WorkerFailed;
+                        self.give(Order::ShutDown);
+                        give_up = Some(Instant::now() + limits::END_PATIENCE);
+                        told_to_end = true;
+                    }
+                }
+                Err(_) if !told_to_end => {
+                    tracing::warn!("the time to drain is over: running transfers are told");
+                    self.give(Order::ShutDown);
+                    give_up = Some(Instant::now() + limits::END_PATIENCE);
+                    told_to_end = true;
+                }
+                Err(_) => break,
+            }
+        }
+        tracing::info!("ended");
+        outcome
+    }
+}
+
+/// What a worker's thread begins with.
+struct Employment {
+    protocol: (Config, Vec<Listener>, [u8; 32]),
+    files: (Arc<Published>, Arc<Quiet>, Clock),
+    parts: Parts,
+    shared: Shared,
+    may_do_without_ring: bool,
+    news: Sender<News>,
+}
+
+impl Employment {
+    fn serve(self, core: Option<usize>, use_ring: bool) {
+        if let Some(core) = core {
+            let mut cores = CpuSet::new();
+            cores.set(core);
+            // Without it the worker serves all the same.
+            let _ = sched_setaffinity(None, &cores);
+        }
+        let news = self.news.clone();
+        // A panic is the end of this worker, and so of the engine: half of it must not go on unseen.
+        let served =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.drive(use_ring)));
+        let result = served.unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
+        let _ = news.send(News::Ended(result));
+    }
+
+    fn drive(self, use_ring: bool) -> io::Result<()> {
+        let news = self.news.clone();
+        let mut employment = Some(self);
+        if use_ring {
+            let began = start(|| async {
+                let employment = employment.take().expect("not yet taken");
+                let driver = Uring::new(employment.parts.clone())?;
+                employment.work(driver).await
+            });
+            match (began, &employment) {
+                (Ok(result), _) => return result,
+                (Err(why), Some(employment)) if employment.may_do_without_ring => {
+                    tracing::warn!(%why, "a worker serves without io_uring");
+                }
+                (Err(why), _) => {
+                    let _ = news.send(News::Began(Err(why)));
+                    return Ok(());
+                }
+            }
+        }
+        let employment = employment.take().expect("no ring took it");
+        let driver = Portable::new(employment.parts.clone())?;
+        block_on(employment.work(driver))
+    }
+
+    async fn work(self, driver: impl Driver) -> io::Result<()> {
+        let (published, quiet, clock) = self.files;
+        let files = Files::new(published, quiet, clock);
+        let (config, listeners, seed) = self.protocol;
+        let endpoint = Endpoint::new(config, listeners, seed);
+        let _ = self.news.send(News::Began(Ok(())));
+        Worker::new(driver, endpoint, files, self.shared)
+            .run()
+            .await
+    }
+}
+
+fn watch_signals(news: Sender<News>) -> Result<(), StartError> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system("sigaction"))?;
+    spawn("signals", move || {
+        for _ in signals.forever() {
+            let _ = news.send(News::Signal);
+        }
+    })
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map_err(system("a thread cannot be started"))?;
+    Ok(())
+}
+
+fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> StartError {
+    move |source| StartError::System {
+        what,
+        source: source.into(),
+    }
+}
+
+/// The cores that workers are pinned to: none where there is nothing to keep apart, or too few of them.
+fn cores_to_pin(workers: usize) -> Vec<usize> {
+    let Ok(allowed) = sched_getaffinity(None) else {
+        return Vec::new();
+    };
+    let allowed: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|&core| allowed.is_set(core))
+        .collect();
+    if workers > 1 && workers <= allowed.len() {
+        allowed
+    } else {
+        Vec::new()
+    }
+}
+
+/// Every image that is served is an open file: as many as we may have.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused, it stays as it was; what does not fit is then refused file by file.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+}
+
+fn random_u32() -> u32 {
+    let mut bytes = [0; 4];
+    random_bytes(&mut bytes);
+    u32::from_ne_bytes(bytes)
+}
+
+/// # Panics
+/// Without randomness, which no Linux of ours is: then nothing here could be unpredictable.
+fn random_bytes(bytes: &mut [u8]) {
+    let count = getrandom(&mut *bytes, GetRandomFlags::empty()).expect("getrandom(2)");
+    assert_eq!(
+        count,
+        bytes.len(),
+        "getrandom(2) gives up to 256 octets at once"
+    );
+}
