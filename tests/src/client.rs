@@ -38,6 +38,7 @@ pub struct Fetch<'a> {
     blksize: Option<u16>,
     windowsize: Option<u16>,
     netascii: bool,
+    options: bool,
 }
 
 /// What a client got.
@@ -60,6 +61,7 @@ impl<'a> Fetch<'a> {
             blksize: None,
             windowsize: None,
             netascii: false,
+            options: true,
         }
     }
 
@@ -97,6 +99,21 @@ impl<'a> Fetch<'a> {
             netascii: true,
             ..self
         }
+    }
+
+    /// The same, without any option (curl).
+    #[must_use]
+    pub fn without_options(self) -> Fetch<'a> {
+        Fetch {
+            options: false,
+            ..self
+        }
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client
     }
 
     /// Asks for the file `name`, and waits for the end.
@@ -171,6 +188,9 @@ impl<'a> Fetch<'a> {
             .arg(PATIENCE_S.to_string())
             .arg("--output")
             .arg(file);
+        if !self.options {
+            command.arg("--tftp-no-options");
+        }
         if let Some(blksize) = self.blksize {
             command.arg("--tftp-blksize").arg(blksize.to_string());
         }

@@ -1,5 +1,7 @@
 //! What is served changes, or breaks, while it is served: publishing, killing, a full disk.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daybreak_tests::client::{Client, Fetch};
@@ -109,34 +111,90 @@ fn an_engine_that_is_told_to_end_lets_the_running_transfer_finish() {
 }
 
 #[test]
-fn a_damaged_catalog_is_refused_and_the_last_good_one_stays_in_service() {
+fn noise_in_place_of_the_published_generation_changes_nothing_until_the_next_publish() {
     let image = content::octets(7, 10_000);
     let site = Site::new();
     site.import("image", &image);
     let engine = site.engine(&[]);
-    // What a broken tool or a broken disk would leave: a newer generation whose octets are noise.
     let catalogs = site.data().join("catalogs");
-    std::fs::write(
-        catalogs.join("9999999999.catalog"),
-        content::octets(8, 4096),
-    )
-    .expect("own folder");
-    let current = std::fs::read_to_string(catalogs.join("current")).expect("`current` is text");
-    let damaged = current.replace(|c: char| c.is_ascii_digit(), "9");
-    std::fs::write(catalogs.join("next"), damaged).expect("own folder");
-    std::fs::rename(catalogs.join("next"), catalogs.join("current")).expect("own folder");
+    std::fs::write(catalogs.join("noise"), content::octets(8, 100)).expect("own folder");
+    std::fs::rename(catalogs.join("noise"), catalogs.join("current")).expect("own folder");
     engine
         .process()
-        .wait_for("it names the damaged catalog", PUBLISH_PATIENCE, |line| {
-            line.contains("9999999999").then_some(())
+        .wait_for("it refuses the noise", PUBLISH_PATIENCE, |line| {
+            line.contains("last good one stays in service")
+                .then_some(())
         });
     Fetch::new(Client::Curl, engine.address()).expect("image", &image);
+
+    site.import("next", &image);
+    poll::until("the next publish is served", PUBLISH_PATIENCE, || {
+        Fetch::new(Client::Curl, engine.address())
+            .run("next")
+            .content
+    });
+    Fetch::new(Client::Curl, engine.address()).expect("image", &image);
+}
+
+#[test]
+fn an_engine_that_starts_with_a_damaged_catalog_says_so_and_serves_the_last_good_one() {
+    let site = Site::new();
+    site.import("first", b"in the first generation");
+    site.import("second", b"in the second generation");
+    let newest = site.data().join("catalogs/0000000002.catalog");
+    damage(&newest);
+    let engine = site.engine(&[]);
+    assert!(
+        engine
+            .process()
+            .log()
+            .iter()
+            .any(|line| line.contains("ERROR")),
+        "it says so"
+    );
+    Fetch::new(Client::Curl, engine.address()).expect("first", b"in the first generation");
+}
+
+#[test]
+fn a_damaged_image_is_found_by_verify_and_named() {
+    let site = Site::new();
+    site.import("whole", &content::octets(12, 10_000));
+    site.import("broken", &content::octets(13, 20_000));
+    assert!(site.admin(&["verify"]).status.success());
+    let folders = std::fs::read_dir(site.data().join("images")).expect("images");
+    let image = folders
+        .flat_map(|folder| std::fs::read_dir(folder.expect("a folder").path()).expect("a folder"))
+        .map(|file| file.expect("an image").path())
+        .find(|file| {
+            file.metadata()
+                .is_ok_and(|metadata| metadata.len() == 20_000)
+        });
+    damage(&image.expect("an image of that length"));
+    let verified = site.admin(&["verify"]);
+    assert!(!verified.status.success(), "verify finds nothing");
+    let said =
+        String::from_utf8_lossy(&verified.stdout) + String::from_utf8_lossy(&verified.stderr);
+    assert!(
+        said.contains("broken") && !said.contains("whole"),
+        "verify said: {said}"
+    );
+}
+
+/// Changes octets in the middle of a file, as a broken disk does: in place, whatever its permissions.
+fn damage(file: &Path) {
+    let mut content = std::fs::read(file).expect("a file to damage");
+    let middle = content.len() / 2;
+    content[middle] ^= 0x55;
+    // The store's files are read-only, and a user who is not root cannot write to them: put another in place.
+    let other = file.with_extension("damaged");
+    std::fs::write(&other, content).expect("own folder");
+    std::fs::rename(&other, file).expect("own folder");
 }
 
 #[test]
 fn a_full_disk_refuses_an_import_and_breaks_nothing_that_is_served() {
     let image = content::octets(9, 1_000_000);
-    let host = std::sync::Arc::new(Host::new(Private::Mounts));
+    let host = Arc::new(Host::new(Private::Mounts));
     let site = Site::inside(&host);
     let data = site.data().to_str().expect("a plain path").to_owned();
     host.run("mount", &["-t", "tmpfs", "-o", "size=4m", "tmpfs", &data]);

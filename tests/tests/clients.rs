@@ -59,6 +59,13 @@ fn every_client_gets_files_of_every_awkward_length() {
         let engine = site.engine(way);
         for fetch in fetches(engine.address()) {
             for len in lengths {
+                // curl takes a size of zero for an error of the server: it is not asked for one.
+                let fetch = match (fetch.client(), len) {
+                    (Client::Curl, 0) => {
+                        Fetch::new(Client::Curl, engine.address()).without_options()
+                    }
+                    _ => fetch,
+                };
                 fetch.expect(&format!("len/{len}"), &content::octets(len as u64, len));
             }
         }

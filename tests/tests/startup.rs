@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use daybreak_tests::client::{Client, Fetch};
+use daybreak_tests::poll;
 use daybreak_tests::raw::RawClient;
 use daybreak_tests::site::Site;
 
@@ -46,11 +48,25 @@ fn a_data_directory_that_is_missing_is_named() {
 }
 
 #[test]
-fn an_engine_without_a_catalog_answers_that_nothing_is_there_until_one_is_published() {
+fn a_folder_that_is_no_data_directory_is_named_with_the_command_that_makes_one() {
+    let said = refusal(&Site::new(), &["--listen", "127.0.0.1:0"]);
+    assert!(said.contains("daybreak-admin"), "it said: {said}");
+}
+
+#[test]
+fn an_engine_with_nothing_published_serves_the_first_file_that_is() {
     let site = Site::new();
+    site.import("image", b"content");
+    assert!(site.admin(&["remove", "image"]).status.success());
     let engine = site.engine(&[]);
     let client = RawClient::new(engine.address());
     client.send(b"\0\x01image\0octet\0");
     let (answer, _) = client.receive().expect("an answer");
     assert_eq!(&answer[..4], b"\0\x05\0\x01", "ERROR 1, file not found");
+    site.import("image", b"content");
+    poll::until("the file is served", PATIENCE, || {
+        Fetch::new(Client::Curl, engine.address())
+            .run("image")
+            .content
+    });
 }
