@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use daybreak_store::{LoadError, Reader};
+use daybreak_store::{Catalog, LoadError, Reader};
 use inotify::{Inotify, WatchMask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -21,6 +21,9 @@ pub struct Watcher {
     published: Arc<Published>,
     doorbells: Vec<Doorbell>,
     inotify: Inotify,
+    /// Catalogs that were replaced and may still be in use. Kept so that the last handle is dropped here, with
+    /// all the maps it closes, and not between two packets.
+    retired: Vec<Arc<Catalog>>,
     /// What was said about the catalog that cannot be loaded.
     complaint: Option<String>,
 }
@@ -44,6 +47,7 @@ impl Watcher {
             published,
             doorbells,
             inotify,
+            retired: Vec::new(),
             complaint: None,
         })
     }
@@ -58,7 +62,10 @@ impl Watcher {
 
     /// Brings the published catalog into service, if it is not.
     pub fn look(&mut self) {
-        let in_service = self.published.catalog().generation();
+        self.retired
+            .retain(|catalog| Arc::strong_count(catalog) > 1);
+        let before = self.published.catalog();
+        let in_service = before.generation();
         let loaded = match self.reader.published() {
             Ok(published) if published == in_service => Ok(None),
             Ok(_) => self.reader.load().map(Some),
@@ -76,6 +83,7 @@ impl Watcher {
                         "the published catalog is an older one"
                     );
                 }
+                self.retired.push(before);
                 self.published.swap(catalog);
                 self.doorbells.iter().for_each(Doorbell::ring);
                 tracing::info!(generation, files, "catalog in service");

@@ -1,6 +1,8 @@
 //! A client as simple as can be, and a server in this process: what the tests of this folder share.
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
+pub(crate) mod engine;
+
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
