@@ -1,7 +1,7 @@
 //! A disk in memory that knows what is safe: what was synced. At a loss of power the rest may be lost.
 //!
 //! It promises no more than POSIX does, which is less than most file systems give:
-//! - the content of a file is safe after `sync_file`; otherwise the file may be found empty or cut;
+//! - the content of a file is safe after `sync_file`; otherwise the file may be found empty, cut, or full of zeros;
 //! - a name is safe after `sync_folder` of its folder; otherwise each name by itself may be found as it was
 //!   at the last sync, or as it was last;
 //! - a folder whose own name is lost takes everything in it along.
@@ -194,13 +194,19 @@ impl State {
             PowerLoss::Some(seed) => Some(seed),
         };
         for inode in &mut self.inodes {
-            if inode.content != inode.safe && draw(&mut seed, 3) != 1 {
-                let cut = draw(&mut seed, inode.content.len() as u64 + 1);
-                let cut = usize::try_from(cut).expect("within the content");
-                // The old content, a part of the new one, or nothing: an unsynced file holds no promise.
-                inode.content.truncate(cut);
-                if draw(&mut seed, 2) == 0 {
-                    inode.content.clone_from(&inode.safe);
+            if inode.content != inode.safe {
+                // An unsynced file holds no promise: the old content, all of the new one, a part of it, or its
+                // length without its octets.
+                match draw(&mut seed, 4) {
+                    0 => inode.content.clone_from(&inode.safe),
+                    1 => {}
+                    2 => {
+                        let cut = draw(&mut seed, inode.content.len() as u64 + 1);
+                        inode
+                            .content
+                            .truncate(usize::try_from(cut).expect("within the content"));
+                    }
+                    _ => inode.content.fill(0),
                 }
             }
             inode.safe.clone_from(&inode.content);
