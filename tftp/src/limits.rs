@@ -62,8 +62,10 @@ pub const LATE_REQUEST: Duration = Duration::from_secs(1);
 /// is a duplicate that was read late.
 pub const RESTART_SILENCE: Duration = Duration::from_millis(750);
 
-/// Retransmission time-out before the first round trip is measured (at most 1 s: `protocol.md` rule 3).
-pub const RTO_INITIAL: Duration = Duration::from_secs(1);
+/// Retransmission time-out before the first round trip is measured. Clients expect at most 1 s; and it is well
+/// below the second after which most of them repeat their ACK, or such a repetition, read as an answer to
+/// what was sent a second ago, would pass for the round trip.
+pub const RTO_INITIAL: Duration = Duration::from_millis(500);
 /// Smallest retransmission time-out that measurement may lead to.
 pub const RTO_MIN: Duration = Duration::from_millis(50);
 /// Largest retransmission time-out that measurement and back-off may lead to, unless the client

@@ -33,7 +33,9 @@ impl Rtt {
         let rtt_us = u32::try_from(rtt.as_micros())
             .unwrap_or(u32::MAX / 8)
             .clamp(1, u32::MAX / 8);
-        if self.smoothed_us == 0 {
+        // The first sample, or one so short that the others measured something else than the way: a
+        // repeated ACK, a client that was busy.
+        if self.smoothed_us == 0 || rtt_us < self.smoothed_us / 8 {
             self.smoothed_us = rtt_us;
             self.variation_us = rtt_us / 2;
         } else {
@@ -78,17 +80,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_timeout_is_at_most_a_second_and_doubles() {
+    fn the_first_timeout_is_half_a_second_and_doubles() {
         let mut rtt = Rtt::new(None);
-        assert_eq!(rtt.timeout(), Duration::from_secs(1));
+        assert_eq!(rtt.timeout(), limits::RTO_INITIAL);
         rtt.back_off();
-        assert_eq!(rtt.timeout(), Duration::from_secs(2));
+        assert_eq!(rtt.timeout(), limits::RTO_INITIAL * 2);
         for _ in 0..40 {
             rtt.back_off();
         }
         assert_eq!(rtt.timeout(), limits::RTO_MAX);
         rtt.progressed();
-        assert_eq!(rtt.timeout(), Duration::from_secs(1));
+        assert_eq!(rtt.timeout(), limits::RTO_INITIAL);
+    }
+
+    #[test]
+    fn one_long_round_trip_at_the_start_is_soon_forgotten() {
+        let mut rtt = Rtt::new(None);
+        rtt.sample(Duration::from_secs(1));
+        assert!(rtt.timeout() > Duration::from_secs(1));
+        rtt.sample(Duration::from_millis(2));
+        assert_eq!(rtt.timeout(), limits::RTO_MIN);
     }
 
     #[test]

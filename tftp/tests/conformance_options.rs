@@ -124,7 +124,7 @@ fn c38_without_an_accepted_option_the_reply_is_data_1() {
 fn c39_data_1_follows_the_ack_of_the_oack() {
     let mut server = server_with(5000);
     let sent = server.rrq(client(2000), "f", "octet", &[("blksize", "1024")]);
-    assert!(server.wait(ms(900)).is_empty());
+    assert!(server.wait(ms(490)).is_empty());
     for wrong in [1, 2, 65_535] {
         assert!(server.ack(&sent[0], wrong).is_empty());
     }

@@ -84,7 +84,7 @@ fn c07_the_next_block_waits_for_the_ack_of_the_present_one() {
     let first = server.rrq(client(2000), "f", "octet", &[]);
     assert_eq!(first.len(), 1);
     assert!(server.drain().is_empty());
-    assert!(server.wait(ms(900)).is_empty());
+    assert!(server.wait(ms(490)).is_empty());
     let second = server.ack(&first[0], 1);
     assert_eq!(second.len(), 1);
     assert_eq!(second[0].data().0, 2);
