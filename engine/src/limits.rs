@@ -14,6 +14,12 @@ pub const RECEIVE_BATCH: usize = 32;
 /// Batches read from one socket in one turn. Beyond it: the other sockets have their turn first.
 pub const RECEIVE_BATCHES_MAX: usize = 8;
 
+/// Receive buffers of one worker's ring, a power of two. Beyond it: datagrams wait in the socket's buffer.
+pub const RECEIVE_BUFFERS: usize = 1024;
+
+/// Octets of control messages that are read with a datagram: the address it was sent to.
+pub const ARRIVAL_CONTROL_BYTES: usize = 64;
+
 /// Sends that one driver holds, queued and in flight together. Beyond it: the worker stops asking the
 /// protocol core for more until there is room; nothing is lost.
 pub const SENDS_MAX: usize = 1024;

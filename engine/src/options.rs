@@ -86,13 +86,15 @@ pub struct Options {
 
 /// How packets travel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Io {
     /// io_uring where it is to be had, else as `portable`
     #[default]
     Auto,
-    /// io_uring, or not at all
+    /// io_uring, or not at all: multishot receives where the kernel has them (Linux 6.1), else as `tokio-uring`
     Uring,
+    /// io_uring with one-shot operations, through tokio-uring
+    TokioUring,
     /// epoll, recvmmsg and sendmmsg
     Portable,
 }

@@ -18,7 +18,10 @@ use crate::binding::{self, Bound, WorkerSockets};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::files::Files;
-use crate::io::{Doorbell, Driver, Parts, Portable, RingError, Uring, block_on, probe, start};
+use crate::io::{
+    Doorbell, Driver, Multishot, Parts, Portable, RingError, Uring, block_on, probe, start,
+    supported,
+};
 use crate::limits;
 use crate::metrics::{Server, Sources};
 use crate::options::Io;
@@ -58,7 +61,7 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
     let (news, events) = mpsc::channel();
     watch_signals(news.clone())?;
     let (reader, published) = open_data(settings)?;
-    let use_ring = choose_driver(settings.io)?;
+    let carrier = choose_carrier(settings.io)?;
     let bound = binding::bind(&settings.plan, &mut random_u32)?;
     let metrics = bind_metrics(settings)?;
     // Everything privileged is done; threads inherit this.
@@ -66,11 +69,11 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
     say_what_is_bound(&bound);
 
     let generation = published.catalog().generation().get();
-    let team = Team::start(settings, bound.workers, &published, use_ring, &news)?;
+    let team = Team::start(settings, bound.workers, &published, carrier, &news)?;
     let watcher = Watcher::new(reader, published, team.doorbells.clone())
         .map_err(system("catalogs/ cannot be watched (inotify)"))?;
     spawn("catalogs", move || watcher.run())?;
-    let driver = if use_ring { "uring" } else { "portable" };
+    let driver = carrier.name();
     if let Some(server) = metrics {
         let address = server.address().map_err(system("getsockname"))?;
         tracing::info!(%address, "metrics");
@@ -104,16 +107,38 @@ fn open_data(settings: &Settings) -> Result<(Reader, Arc<Published>), StartError
     Ok((reader, Arc::new(Published::new(loaded.catalog))))
 }
 
-/// Whether to use io_uring.
-fn choose_driver(io: Io) -> Result<bool, StartError> {
-    match (io, probe()) {
-        (Io::Portable, _) => Ok(false),
-        (_, Ok(())) => Ok(true),
-        (Io::Uring, Err(why)) => Err(why.into()),
-        (Io::Auto, Err(why)) => {
-            tracing::warn!(%why, "serving without io_uring");
-            Ok(false)
+/// Which driver carries the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carrier {
+    Multishot,
+    TokioUring,
+    Portable,
+}
+
+impl Carrier {
+    fn name(self) -> &'static str {
+        match self {
+            Carrier::Multishot => "uring",
+            Carrier::TokioUring => "tokio-uring",
+            Carrier::Portable => "portable",
         }
+    }
+}
+
+/// The best driver that was asked for and that this kernel allows.
+fn choose_carrier(io: Io) -> Result<Carrier, StartError> {
+    let best_ring = || match supported()? {
+        true => Ok(Carrier::Multishot),
+        false => probe().map(|()| Carrier::TokioUring),
+    };
+    match io {
+        Io::Portable => Ok(Carrier::Portable),
+        Io::TokioUring => Ok(probe().map(|()| Carrier::TokioUring)?),
+        Io::Uring => Ok(best_ring()?),
+        Io::Auto => Ok(best_ring().unwrap_or_else(|why: RingError| {
+            tracing::warn!(%why, "serving without io_uring");
+            Carrier::Portable
+        })),
     }
 }
 
@@ -162,7 +187,7 @@ impl Team {
         settings: &Settings,
         workers: Vec<WorkerSockets>,
         published: &Arc<Published>,
-        use_ring: bool,
+        carrier: Carrier,
         news: &Sender<News>,
     ) -> Result<Team, StartError> {
         let (clock, orders, quiet) = (
@@ -203,7 +228,7 @@ impl Team {
                 news: news.clone(),
             };
             let core = cores.get(number).copied();
-            spawn("worker", move || employment.serve(core, use_ring))?;
+            spawn("worker", move || employment.serve(core, carrier))?;
         }
         Ok(team)
     }
@@ -295,7 +320,7 @@ struct Employment {
 }
 
 impl Employment {
-    fn serve(self, core: Option<usize>, use_ring: bool) {
+    fn serve(self, core: Option<usize>, carrier: Carrier) {
         if let Some(core) = core {
             let mut cores = CpuSet::new();
             cores.set(core);
@@ -304,31 +329,40 @@ impl Employment {
         }
         let news = self.news.clone();
         // A panic is the end of this worker, and so of the engine: half of it must not go on unseen.
-        let served =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.drive(use_ring)));
+        let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.drive(carrier)));
         let result = served.unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
         let _ = news.send(News::Ended(result));
     }
 
-    fn drive(self, use_ring: bool) -> io::Result<()> {
+    fn drive(self, carrier: Carrier) -> io::Result<()> {
         let news = self.news.clone();
+        let parts = self.parts.clone();
         let mut employment = Some(self);
-        if use_ring {
-            let began = start(|| async {
+        let began = match carrier {
+            Carrier::Portable => None,
+            Carrier::Multishot => Some(Multishot::new(parts).map_or_else(
+                |error| Err(RingError::of(error)),
+                |driver| {
+                    let employment = employment.take().expect("not yet taken");
+                    Ok(block_on(employment.work(driver)))
+                },
+            )),
+            Carrier::TokioUring => Some(start(|| async {
                 let employment = employment.take().expect("not yet taken");
                 let driver = Uring::new(employment.parts.clone())?;
                 employment.work(driver).await
-            });
-            match (began, &employment) {
-                (Ok(result), _) => return result,
-                (Err(why), Some(employment)) if employment.may_do_without_ring => {
-                    tracing::warn!(%why, "a worker serves without io_uring");
-                }
-                (Err(why), _) => {
-                    let _ = news.send(News::Began(Err(why)));
-                    return Ok(());
-                }
+            })),
+        };
+        match (began, &employment) {
+            (Some(Ok(result)), _) => return result,
+            (Some(Err(why)), Some(employment)) if employment.may_do_without_ring => {
+                tracing::warn!(%why, "a worker serves without io_uring");
             }
+            (Some(Err(why)), _) => {
+                let _ = news.send(News::Began(Err(why)));
+                return Ok(());
+            }
+            (None, _) => {}
         }
         let employment = employment.take().expect("no ring took it");
         let driver = Portable::new(employment.parts.clone())?;

@@ -425,3 +425,96 @@ fn shutting_down_tells_the_clients() {
         );
     }
 }
+
+/// Turns of a bare driver that sends back what comes; each datagram must say whose it is.
+async fn echo(mut driver: impl io::Driver, expected: usize, locals: &[SocketAddr]) {
+    let mut got = 0;
+    let mut waiting = std::collections::VecDeque::new();
+    while got < expected || !waiting.is_empty() {
+        driver
+            .turn(None, &mut |path, datagram| {
+                let text = std::str::from_utf8(datagram).unwrap();
+                let (from, to) = text.split_once(' ').unwrap();
+                assert_eq!(path.remote.to_string(), from);
+                assert_eq!(locals[usize::from(path.socket.0)].to_string(), to);
+                waiting.push_back((path, datagram.to_vec()));
+                got += 1;
+            })
+            .await
+            .unwrap();
+        while driver.has_room()
+            && let Some((path, text)) = waiting.pop_front()
+        {
+            driver.send_packet(path, &text);
+        }
+    }
+    driver.close().await;
+    assert_eq!(driver.counters().sends, expected as u64);
+}
+
+#[test]
+fn every_datagram_keeps_its_sender_and_socket_both_ways() {
+    const SENDERS: usize = 100;
+    const ROUNDS: usize = 100;
+    for kind in BOTH {
+        let options = io::SocketOptions {
+            receive_bytes: 64 << 20,
+            send_bytes: 1 << 20,
+            dont_fragment: false,
+        };
+        let sockets: Arc<[io::Socket]> = (0..4)
+            .map(|_| {
+                let any = "127.0.0.1:0".parse().unwrap();
+                io::Socket::bind(any, io::Sharing::Alone, &options)
+                    .unwrap()
+                    .0
+            })
+            .collect();
+        let locals: Vec<SocketAddr> = sockets.iter().map(io::Socket::local).collect();
+        let parts = Parts {
+            sockets: sockets.clone(),
+            doorbell: Doorbell::new().unwrap(),
+            clock: Clock::start(),
+        };
+        let targets = locals.clone();
+        let clients = std::thread::spawn(move || {
+            let clients: Vec<std::net::UdpSocket> = (0..SENDERS)
+                .map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap())
+                .collect();
+            for round in 0..ROUNDS {
+                for (n, client) in clients.iter().enumerate() {
+                    let to = targets[(n + round) % targets.len()];
+                    let text = format!("{} {to}", client.local_addr().unwrap());
+                    client.send_to(text.as_bytes(), to).unwrap();
+                }
+            }
+            for client in &clients {
+                client
+                    .set_read_timeout(Some(Duration::from_secs(5)))
+                    .unwrap();
+                for _ in 0..ROUNDS {
+                    let mut text = [0; 128];
+                    let (len, from) = client.recv_from(&mut text).unwrap();
+                    let expected = format!("{} {from}", client.local_addr().unwrap());
+                    assert_eq!(std::str::from_utf8(&text[..len]).unwrap(), expected);
+                }
+            }
+        });
+        match kind {
+            Kind::Portable => {
+                let driver = Portable::new(parts).unwrap();
+                io::block_on(echo(driver, SENDERS * ROUNDS, &locals));
+            }
+            Kind::Uring => io::start(|| async {
+                echo(Uring::new(parts).unwrap(), SENDERS * ROUNDS, &locals).await;
+            })
+            .unwrap(),
+        }
+        clients.join().unwrap();
+        assert_eq!(
+            sockets.iter().map(io::Socket::drops).sum::<u32>(),
+            0,
+            "{kind:?}"
+        );
+    }
+}

@@ -53,24 +53,30 @@ impl RawAddress {
 
     /// What the kernel wrote, `len` octets of it; `None` for a family that is not ours.
     pub(super) fn get(&self, len: libc::socklen_t) -> Option<SocketAddr> {
-        let len = usize::try_from(len).ok()?;
-        // SAFETY: the family is the first field of both, and every bit pattern is a value of them.
-        let family = libc::c_int::from(unsafe { self.v4.sin_family });
-        if family == libc::AF_INET && len >= size_of::<libc::sockaddr_in>() {
-            // SAFETY: every bit pattern is a value of `sockaddr_in`.
-            let raw = unsafe { self.v4 };
-            let ip = Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
-            Some(SocketAddrV4::new(ip, u16::from_be(raw.sin_port)).into())
-        } else if family == libc::AF_INET6 && len >= size_of::<libc::sockaddr_in6>() {
-            // SAFETY: every bit pattern is a value of `sockaddr_in6`.
-            let raw = unsafe { self.v6 };
-            let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
-            let port = u16::from_be(raw.sin6_port);
-            // The flow label of one datagram says nothing about who sent it.
-            Some(SocketAddrV6::new(ip, port, 0, raw.sin6_scope_id).into())
-        } else {
-            None
+        // SAFETY: both fields are plain numbers without padding between or after them, and all octets of the
+        // larger one were written, by `empty` at least.
+        let octets: &[u8; size_of::<RawAddress>()] = unsafe { &*std::ptr::from_ref(self).cast() };
+        parse(octets.get(..usize::try_from(len).ok()?)?)
+    }
+}
+
+/// An address of either family in the kernel's form; `None` for a family that is not ours.
+pub(super) fn parse(octets: &[u8]) -> Option<SocketAddr> {
+    let (family, rest) = octets.split_first_chunk()?;
+    let (port, rest) = rest.split_first_chunk()?;
+    let port = u16::from_be_bytes(*port);
+    match i32::from(u16::from_ne_bytes(*family)) {
+        libc::AF_INET if octets.len() >= size_of::<libc::sockaddr_in>() => {
+            let ip: [u8; 4] = *rest.first_chunk()?;
+            Some(SocketAddrV4::new(Ipv4Addr::from(ip), port).into())
         }
+        libc::AF_INET6 if octets.len() >= size_of::<libc::sockaddr_in6>() => {
+            // The flow label of one datagram says nothing about who sent it.
+            let (ip, rest) = rest.get(4..)?.split_first_chunk::<16>()?;
+            let scope = u32::from_ne_bytes(*rest.first_chunk()?);
+            Some(SocketAddrV6::new(Ipv6Addr::from(*ip), port, 0, scope).into())
+        }
+        _ => None,
     }
 }
 

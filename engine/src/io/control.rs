@@ -75,32 +75,35 @@ impl Control {
 
     /// Where a received datagram was sent to; `len` octets were written by the kernel.
     pub(super) fn arrival(&self, len: usize) -> Option<Arrival> {
-        let mut rest = self.0.get(..len)?;
-        loop {
-            let length = usize::from_ne_bytes(rest.get(..WORD)?.try_into().ok()?);
-            let number =
-                |at: usize| Some(i32::from_ne_bytes(rest.get(at..at + 4)?.try_into().ok()?));
-            let (level, kind) = (number(WORD)?, number(WORD + 4)?);
-            let value = rest.get(HEADER..length)?;
-            match (level, kind) {
-                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    let local: [u8; 4] = value.get(4..8)?.try_into().ok()?;
-                    let destination: [u8; 4] = value.get(8..12)?.try_into().ok()?;
-                    return Some(Arrival {
-                        destination: Ipv4Addr::from(destination).into(),
-                        local: Ipv4Addr::from(local).into(),
-                    });
-                }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    let destination: [u8; 16] = value.get(..16)?.try_into().ok()?;
-                    let destination = Ipv6Addr::from(destination).into();
-                    return Some(Arrival {
-                        destination,
-                        local: destination,
-                    });
-                }
-                _ => rest = rest.get(length.next_multiple_of(WORD)..)?,
+        arrival(self.0.get(..len)?)
+    }
+}
+
+/// Where a received datagram was sent to, by its control messages.
+pub(super) fn arrival(mut rest: &[u8]) -> Option<Arrival> {
+    loop {
+        let length = usize::from_ne_bytes(rest.get(..WORD)?.try_into().ok()?);
+        let number = |at: usize| Some(i32::from_ne_bytes(rest.get(at..at + 4)?.try_into().ok()?));
+        let (level, kind) = (number(WORD)?, number(WORD + 4)?);
+        let value = rest.get(HEADER..length)?;
+        match (level, kind) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                let local: [u8; 4] = value.get(4..8)?.try_into().ok()?;
+                let destination: [u8; 4] = value.get(8..12)?.try_into().ok()?;
+                return Some(Arrival {
+                    destination: Ipv4Addr::from(destination).into(),
+                    local: Ipv4Addr::from(local).into(),
+                });
             }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let destination: [u8; 16] = value.get(..16)?.try_into().ok()?;
+                let destination = Ipv6Addr::from(destination).into();
+                return Some(Arrival {
+                    destination,
+                    local: destination,
+                });
+            }
+            _ => rest = rest.get(length.next_multiple_of(WORD)..)?,
         }
     }
 }

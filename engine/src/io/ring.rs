@@ -40,7 +40,9 @@ pub enum RingError {
 }
 
 impl RingError {
-    fn of(error: io::Error) -> Self {
+    /// What an error of making a ring means.
+    #[must_use]
+    pub fn of(error: io::Error) -> Self {
         let disabled = || {
             let text = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?;
             text.trim().parse().ok().filter(|&value: &u32| value > 0)
