@@ -25,14 +25,14 @@ test: setup-build setup-test fmt clippy doc ## Everything that a change must pas
 	$(call say,Building every program and test)
 	cargo build --workspace --bins --tests
 	$(call say,Tests of units and simulators - with real clients - in a virtual machine)
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 test-long: setup-build ## The longer runs: more firmware, more seeds, the fuzzers (about an hour)
 	@scripts/setup-test long
 	$(call say,Building every program and test)
 	cargo build --workspace --bins --tests
 	$(call say,Tests that take long)
-	cargo test --workspace --lib --bins --tests -- --ignored
+	cargo test --workspace --no-fail-fast --lib --bins --tests -- --ignored
 	$(call say,Fuzzers)
 	scripts/fuzz $(FUZZ_SECONDS)
 
