@@ -140,6 +140,23 @@ fn c67_repeated_reports_of_one_gap_bring_one_rewind_per_round_trip() {
 }
 
 #[test]
+fn c67_a_duplicate_of_an_ack_that_left_nothing_missing_brings_no_rewind() {
+    let mut server = Server::new();
+    server.file("f", 512 * 100);
+    let window = first_window(&mut server, "16", 40);
+    // After a time-out the window leaves in bursts: the client acknowledges the first one before the second leaves.
+    let mut burst = server.wait(ms(1));
+    while burst.is_empty() {
+        burst = server.wait(ms(1));
+    }
+    assert_eq!(numbers(&burst), range(1, 8));
+    assert_eq!(numbers(&server.ack(&window[0], 8)), range(9, 16));
+    server.now = server.now + ms(100);
+    assert!(server.ack(&window[0], 8).is_empty());
+    assert_eq!(server.endpoint.counters().rewinds, 0);
+}
+
+#[test]
 fn c67_a_client_that_acknowledges_every_block_does_not_multiply_them() {
     let mut server = Server::new();
     server.file("f", 512 * 64 + 1);

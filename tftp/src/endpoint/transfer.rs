@@ -398,7 +398,8 @@ impl<F> Transfer<F> {
         }
         self.acked = index;
         self.next = self.next.max(index + 1);
-        self.gap_follows = !window_ended;
+        // Where everything that was sent has arrived, nothing is missing, though the window goes on.
+        self.gap_follows = self.next > index + 1;
         self.run(now);
         if index == self.last {
             return Acked::Completed;
