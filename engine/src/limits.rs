@@ -104,5 +104,8 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// How often the catalog is looked at without a notice, in case one was lost.
 pub const CATALOG_RECHECK: Duration = Duration::from_secs(2);
 
+/// How long a port that is in use is waited for at the start. Beyond it: the engine says so and ends.
+pub const BIND_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long workers may take to end after they were told to end at once. Beyond it: the process ends without them.
 pub const END_PATIENCE: Duration = Duration::from_secs(3);

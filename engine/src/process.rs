@@ -62,7 +62,7 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
     watch_signals(news.clone())?;
     let (reader, published) = open_data(settings)?;
     let carrier = choose_carrier(settings.io)?;
-    let bound = binding::bind(&settings.plan, &mut random_u32)?;
+    let bound = bind(&settings.plan)?;
     let metrics = bind_metrics(settings)?;
     // Everything privileged is done; threads inherit this.
     rustix::thread::set_no_new_privs(true).map_err(system("prctl(PR_SET_NO_NEW_PRIVS)"))?;
@@ -139,6 +139,22 @@ fn choose_carrier(io: Io) -> Result<Carrier, StartError> {
             tracing::warn!(%why, "serving without io_uring");
             Carrier::Portable
         })),
+    }
+}
+
+/// Binds, with some patience for a port in use: the kernel lets go of the sockets of an engine that was killed a
+/// moment after its end.
+fn bind(plan: &binding::Plan) -> Result<binding::Bound, StartError> {
+    let give_up = Instant::now() + limits::BIND_PATIENCE;
+    loop {
+        match binding::bind(plan, &mut random_u32) {
+            Err(error)
+                if error.source.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up =>
+            {
+                thread::park_timeout(limits::BIND_PATIENCE / 20);
+            }
+            result => return Ok(result?),
+        }
     }
 }
 

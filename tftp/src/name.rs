@@ -45,11 +45,6 @@ pub fn normalise<'b>(raw: &[u8], buffer: &'b mut Buffer) -> Result<&'b [u8], Ref
     if raw.len() > limits::NAME_BYTES_MAX || raw.iter().any(|&b| b < b' ' || b == 0x7f) {
         return Err(Refused::Control);
     }
-    if let [letter, b':', ..] = raw
-        && letter.is_ascii_alphabetic()
-    {
-        return Err(Refused::Drive);
-    }
     if matches!(raw.last(), None | Some(b'/' | b'\\')) {
         return Err(Refused::Folder);
     }
@@ -69,6 +64,11 @@ pub fn normalise<'b>(raw: &[u8], buffer: &'b mut Buffer) -> Result<&'b [u8], Ref
     }
     if len == 0 {
         return Err(Refused::Folder);
+    }
+    if let [letter, b':', ..] = buffer.0[..len]
+        && letter.is_ascii_alphabetic()
+    {
+        return Err(Refused::Drive);
     }
     Ok(&buffer.0[..len])
 }
@@ -172,7 +172,9 @@ mod tests {
         ] {
             assert_eq!(key(raw), Err(Refused::Folder), "{raw:?}");
         }
-        assert_eq!(key(b"C:\\boot\\x"), Err(Refused::Drive));
+        for raw in [&b"C:\\boot\\x"[..], b"./C:/x", b"/c:x"] {
+            assert_eq!(key(raw), Err(Refused::Drive), "{raw:?}");
+        }
         assert_eq!(key(b"a\nb"), Err(Refused::Control));
         assert_eq!(
             key(&[b'a'; limits::NAME_BYTES_MAX + 1]),

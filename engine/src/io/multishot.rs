@@ -310,6 +310,8 @@ impl Driver for Multishot {
                 break;
             }
         }
+        // The ring ends after the process does; its sockets must not.
+        let _ = self.ring.submitter().unregister_files();
     }
 }
 

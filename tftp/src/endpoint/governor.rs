@@ -24,12 +24,12 @@ const BURST: Duration = Duration::from_micros(700);
 const BURST_BYTES_MIN: u64 = 6_000;
 /// Before anything is known, in octets per second (100 Mbit/s). It doubles every [`EPOCH_MIN`] until a queue is seen.
 const RATE_INITIAL: u64 = 12_500_000;
-/// Never slower (1 Mbit/s).
-const RATE_MIN: u64 = 125_000;
+/// Never slower (5 Mbit/s).
+const RATE_MIN: u64 = 625_000;
 /// Never faster (400 Gbit/s): beyond it there is nothing to govern.
 const RATE_MAX: u64 = 50_000_000_000;
-/// Time over which the delivered rate is measured.
-const DELIVERY_WINDOW: Duration = Duration::from_millis(8);
+/// Time over which throughput is measured.
+const THROUGHPUT_WINDOW: Duration = Duration::from_millis(8);
 /// So long, and for so many octets beside three of the widest windows, a round trip that shows a short queue may
 /// be missing.
 const DOUBT_MIN: Duration = Duration::from_millis(25);
@@ -64,7 +64,12 @@ pub(super) struct Governor {
     /// Least queue seen in this epoch.
     queue: Option<Duration>,
     shortest_trip: Duration,
-    delivery: Delivery,
+    delivered: Throughput,
+    sent: Throughput,
+    /// The part of the queue that does not depend on our rate.
+    foreign: Duration,
+    /// The rate and the queue when the rate began to fall.
+    fell_from: Option<(u64, Duration)>,
     timeouts: u32,
     silent_since: Time,
     /// When the rate was last found not to be too high.
@@ -98,7 +103,10 @@ impl Governor {
             epoch_ends: Time::ZERO,
             queue: None,
             shortest_trip: Duration::ZERO,
-            delivery: Delivery::default(),
+            delivered: Throughput::default(),
+            sent: Throughput::default(),
+            foreign: Duration::ZERO,
+            fell_from: None,
             timeouts: 0,
             silent_since: Time::ZERO,
             trusted_at: Time::ZERO,
@@ -177,6 +185,7 @@ impl Governor {
     /// Octets left, of a window of `window` octets; 0 if an acknowledgement is not to be expected yet.
     pub(super) fn sent(&mut self, now: Time, bytes: u64, window: u64) {
         self.drain(now);
+        self.sent.add(now, bytes);
         self.level += bytes;
         if window > 0 {
             self.unproven += bytes;
@@ -194,15 +203,17 @@ impl Governor {
     ) {
         self.silent_since = now;
         self.timeouts = 0;
-        self.delivery.add(now, bytes);
+        self.delivered.add(now, bytes);
         let Some(round_trip) = round_trip else { return };
         let queue = round_trip.saturating_sub(self.trips.shortest(now, from, round_trip));
+        // An OACK leaves at once, whatever the rate: its round trip tells how short the way can be, no more.
+        if bytes == 0 {
+            return;
+        }
+        self.trust(now);
         if self.queue.is_none_or(|least| queue < least) {
             self.queue = Some(queue);
             self.shortest_trip = round_trip;
-        }
-        if queue <= QUEUE_TARGET * 2 {
-            self.trust(now);
         }
         // The start is over with the first queue that is too long, whatever else this epoch has seen.
         if self.starting && queue > QUEUE_TARGET {
@@ -228,33 +239,56 @@ impl Governor {
 
     /// The end of an epoch: the rate follows what was seen in it.
     fn step(&mut self, now: Time) {
-        let Some(queue) = self.queue.take() else {
+        let Some(seen) = self.queue.take() else {
             return;
         };
         let limited = core::mem::take(&mut self.limited);
         self.epoch_ends = now + self.shortest_trip.clamp(EPOCH_MIN, EPOCH_MIN * 50);
+        self.foreign = self.foreign.min(seen);
+        let queue = seen - self.foreign;
         let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         let target = micros(QUEUE_TARGET);
-        self.error =
-            ((target - micros(queue).min(2 * target)) * PARTS / target).clamp(-PARTS, PARTS);
-        let delivered = self.delivery.rate().max(self.rate / 2);
+        self.error = (target - micros(queue).min(2 * target)) * PARTS / target;
         self.climbs = if self.error > PARTS / 2 && limited {
             self.climbs + 1
         } else {
             0
         };
         if self.error < 0 {
-            let overshot = core::mem::take(&mut self.starting) || queue > 2 * QUEUE_TARGET;
-            self.rate = scaled(self.rate, PARTS + self.error / 16);
-            if overshot {
-                self.rate = self.rate.min(delivered + delivered / 4);
+            self.fall(seen, queue);
+        } else {
+            self.fell_from = None;
+            if limited && self.starting {
+                self.rate *= 2;
+            } else if limited {
+                let gain = self.error / 40 * self.climbs.clamp(1, 8);
+                self.rate = scaled(self.rate, PARTS + gain);
             }
-        } else if limited && self.starting {
-            self.rate *= 2;
-        } else if limited {
-            self.rate = scaled(self.rate, PARTS + self.error / 40 * self.climbs.clamp(1, 8));
         }
         self.rate = self.rate.clamp(RATE_MIN, self.ceiling);
+    }
+
+    /// The queue is too long: the rate falls. But a queue that is as long at half the rate is not ours (clients that
+    /// are slow to answer, other traffic): it is taken as part of the way from then on, while it lasts.
+    fn fall(&mut self, seen: Duration, queue: Duration) {
+        let overshot = core::mem::take(&mut self.starting) || queue > 2 * QUEUE_TARGET;
+        let most = self.delivered.rate() + self.delivered.rate() / 4;
+        if overshot && most < self.drain_rate() {
+            self.rate = most.max(self.rate / 2);
+            self.fell_from = None;
+            return;
+        }
+        let (from, queue_then) = *self.fell_from.get_or_insert((self.rate, seen));
+        self.rate = scaled(self.rate, PARTS + self.error / 16);
+        if self.rate > from / 2 {
+            return;
+        }
+        let arrives = self.delivered.rate() >= self.sent.rate() / 10 * 7;
+        if arrives && seen >= queue_then / 4 * 3 {
+            self.foreign = seen;
+            self.rate = from;
+        }
+        self.fell_from = None;
     }
 }
 
@@ -267,19 +301,19 @@ fn scaled(rate: u64, parts: i64) -> u64 {
     rate.saturating_mul(parts) / PARTS.unsigned_abs()
 }
 
-/// The rate at which octets are acknowledged: the better of the last two windows.
+/// The rate at which octets pass: the better of the last two windows.
 #[derive(Debug, Default)]
-struct Delivery {
+struct Throughput {
     since: Time,
     bytes: u64,
     rates: [u64; 2],
 }
 
-impl Delivery {
+impl Throughput {
     fn add(&mut self, now: Time, bytes: u64) {
         self.bytes += bytes;
         let elapsed = now.since(self.since);
-        if elapsed >= DELIVERY_WINDOW {
+        if elapsed >= THROUGHPUT_WINDOW {
             let rate = u128::from(self.bytes) * 1_000_000_000 / elapsed.as_nanos().max(1);
             self.rates = [u64::try_from(rate).unwrap_or(u64::MAX), self.rates[0]];
             (self.since, self.bytes) = (now, 0);
@@ -394,6 +428,34 @@ mod tests {
             );
             assert!(governor.rate < rate * 3 / 2, "{} at {rate}", governor.rate);
         }
+    }
+
+    #[test]
+    fn a_delay_that_does_not_come_from_our_rate_does_not_slow_it_down() {
+        // A shortest way of 100 µs was seen once; since then every client takes 60 ms to answer.
+        let (rate, packet) = (50_000_000, 1_432);
+        let mut governor = Governor::new(Rate::Learned { max: None });
+        let from = IpAddr::from([10, 0, 0, 1]);
+        let mut now = Time::from_nanos(1_000_000_000);
+        governor.acknowledged(now, from, packet, Some(Duration::from_micros(100)));
+        let mut acks = std::collections::VecDeque::new();
+        let (mut in_flight, mut delivered) = (0_u32, 0);
+        for step in 0..400_000 {
+            now = now + Duration::from_micros(10);
+            while acks.front().is_some_and(|at| *at <= now) {
+                acks.pop_front();
+                in_flight -= 1;
+                delivered += if step >= 200_000 { packet } else { 0 };
+                governor.acknowledged(now, from, packet, Some(Duration::from_millis(60)));
+            }
+            // As many clients as 50 MB/s need, each with one block in flight.
+            while in_flight < 2_095 && governor.room(now, packet) >= packet {
+                governor.sent(now, packet, packet);
+                in_flight += 1;
+                acks.push_back(now + Duration::from_millis(60));
+            }
+        }
+        assert!(delivered >= 2 * rate * 8 / 10, "{delivered} in 2 s");
     }
 
     #[test]
