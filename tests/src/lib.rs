@@ -7,6 +7,7 @@
 //! - [`raw`]: a client by hand, for what no client should do.
 //! - [`corpus`], [`properties`]: the seeds of the fuzzer, and what must hold of them.
 //! - [`tree`]: the source tree, for the tests of the architecture.
+//! - [`world`]: the deterministic simulator of the world of TFTP.
 //! - [`process`], [`poll`], [`programs`], [`metrics`], [`content`]: what those are made of.
 //!
 //! It builds nothing and installs nothing: `make test` does. Nothing here waits by sleeping for a state;
@@ -27,3 +28,4 @@ pub mod raw;
 pub mod site;
 pub mod tree;
 pub mod vm;
+pub mod world;
