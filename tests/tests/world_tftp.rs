@@ -1,6 +1,9 @@
 //! The world of TFTP: many worlds by their seeds, and a few that are made for one question. What is checked, and how
 //! a failure is shown again: `daybreak_tests::world`.
 
+#[path = "world_tftp/sabotage.rs"]
+mod sabotage;
+
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Mutex;

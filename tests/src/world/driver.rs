@@ -166,7 +166,7 @@ impl World {
         {
             room -= 1;
             let path = transmit.path;
-            let train = match transmit.payload {
+            let mut train = match transmit.payload {
                 Payload::Packet(packet) => {
                     let body = Body::octets(packet);
                     let leaves = true;
@@ -175,10 +175,10 @@ impl World {
                 }
                 Payload::Train(train) => train,
             };
-            check_train(&train)?;
             if let Some(tamper) = &mut self.tamper {
-                tamper(Stage::Reads(train.file));
+                tamper(Stage::Leaves(&mut train));
             }
+            check_train(&train)?;
             let leaving = if self.dice.chance(faults.unreadable) {
                 unreadable.push(train.transfer);
                 0

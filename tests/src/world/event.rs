@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use daybreak_tftp::Time;
-use daybreak_tftp::endpoint::{Audit, Path};
+use daybreak_tftp::endpoint::{Audit, Path, Train};
 
 use super::driver::Sending;
 use super::host::Lease;
@@ -56,18 +56,18 @@ impl Ord for Scheduled {
 }
 
 /// Where a tampering hand may reach: what a broken server would do, to see that a monitor fails.
-pub enum Stage<'a> {
+pub enum Stage<'a, 'b> {
     /// The server hears this.
     Hears(Path, &'a [u8]),
     /// The server sends these; the observer has not seen them yet.
     Sends(&'a mut Vec<Sending>),
     /// The observer has seen it, the wire has not.
     Wire(&'a mut Body),
-    /// An image is read for a train.
-    Reads(&'a Lease),
+    /// A train leaves, and its image is read.
+    Leaves(&'a mut Train<'b, Lease>),
     /// The server's books are checked.
     Books(&'a mut Audit),
 }
 
 /// See [`Stage`].
-pub type Tamper = Box<dyn FnMut(Stage<'_>)>;
+pub type Tamper = Box<dyn FnMut(Stage<'_, '_>)>;

@@ -154,6 +154,37 @@ pub struct Intruders {
 }
 
 impl Scenario {
+    /// A quiet world: clients of these kinds, switched on together, a millisecond away, fetch one image of `bytes`
+    /// octets from a server as it comes.
+    #[must_use]
+    pub fn quiet(seed: u64, profiles: &[Profile], bytes: u64) -> Scenario {
+        let terminal = |(position, profile): (u32, &Profile)| TerminalPlan {
+            profile: Arc::new(profile.clone()),
+            image: 0,
+            absent: false,
+            address: IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + position)),
+            server: SocketAddr::new(SERVER, 69),
+            delay: Duration::from_micros(500),
+            on_at: Duration::ZERO,
+            power_cycles: Vec::new(),
+            lingers: true,
+        };
+        Scenario {
+            seed,
+            server: ServerPlan::new(Config::default(), 64),
+            images: vec![Image { sizes: vec![bytes] }],
+            generation: 0,
+            publishes: Vec::new(),
+            terminals: (0..).zip(profiles).map(terminal).collect(),
+            wire: Wire::default(),
+            faults: Faults::default(),
+            driver: DriverFaults::default(),
+            intruders: None,
+            heal_at: Duration::ZERO,
+            scarce: false,
+        }
+    }
+
     /// One client in a quiet world: a part of another one, to see whether it gets the same alone.
     #[must_use]
     pub fn alone(&self, terminal: usize, generation: u8) -> Scenario {
