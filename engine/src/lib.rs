@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod binding;
+pub mod bits;
 pub mod board;
 pub mod clock;
 pub mod files;

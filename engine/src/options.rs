@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::bits::Bits;
+
 /// Boot server of Daybreak: serves the published files of a data directory over TFTP.
 #[derive(Debug, clap::Parser)]
 #[command(name = "daybreak-engine", version, max_term_width = 100)]
@@ -52,6 +54,10 @@ pub struct Options {
     /// Transfer sockets of one worker and one address [default: 16]
     #[arg(long, value_name = "N")]
     pub transfer_sockets: Option<u16>,
+    /// Never send data faster than this by one way out, in bits per second, such as 200M or 1G
+    /// [default: as fast as the way is found to be]
+    #[arg(long, value_name = "BITS")]
+    pub rate: Option<Bits>,
     /// Largest block size granted, in octets [default: 65464]
     #[arg(long, value_name = "N")]
     pub blksize_max: Option<u16>,
@@ -124,6 +130,7 @@ impl Options {
             io: self.io.or(other.io),
             single_port: self.single_port.or(other.single_port),
             transfer_sockets: self.transfer_sockets.or(other.transfer_sockets),
+            rate: self.rate.or(other.rate),
             blksize_max: self.blksize_max.or(other.blksize_max),
             windowsize_max: self.windowsize_max.or(other.windowsize_max),
             transfers_max: self.transfers_max.or(other.transfers_max),

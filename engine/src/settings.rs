@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use daybreak_tftp::endpoint::Config;
+use daybreak_tftp::endpoint::{Config, Rate};
 use daybreak_tftp::limits as protocol;
 
 use crate::binding::{Plan, Wanted};
@@ -164,6 +164,9 @@ impl Settings {
                 send_bytes: limits::SEND_BYTES,
             },
             protocol: Config {
+                rate: Rate::Learned {
+                    max: options.rate.map(|rate| rate.0 / 8),
+                },
                 blksize_max: within(
                     "blksize-max",
                     options.blksize_max.unwrap_or(protocol.blksize_max),

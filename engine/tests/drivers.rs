@@ -14,7 +14,7 @@ use daybreak_engine::binding::{self, Plan, Wanted};
 use daybreak_engine::board::{self, Board};
 use daybreak_engine::clock::Clock;
 use daybreak_engine::files::Files;
-use daybreak_engine::io::{self, Doorbell, Parts, Portable, Uring};
+use daybreak_engine::io::{self, Doorbell, Multishot, Parts, Portable, Uring};
 use daybreak_engine::orders::{Order, Orders};
 use daybreak_engine::published::Published;
 use daybreak_engine::worker::{Shared, Worker};
@@ -25,11 +25,12 @@ use tempfile::TempDir;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    Multishot,
     Uring,
     Portable,
 }
 
-const BOTH: [Kind; 2] = [Kind::Uring, Kind::Portable];
+const ALL: [Kind; 3] = [Kind::Multishot, Kind::Uring, Kind::Portable];
 
 /// One worker in a thread of this process.
 struct Server {
@@ -106,6 +107,9 @@ impl Server {
                 Kind::Portable => {
                     io::block_on(Worker::new(Portable::new(parts)?, endpoint, files, shared).run())
                 }
+                Kind::Multishot => {
+                    io::block_on(Worker::new(Multishot::new(parts)?, endpoint, files, shared).run())
+                }
                 Kind::Uring => io::start(|| async {
                     Worker::new(Uring::new(parts)?, endpoint, files, shared)
                         .run()
@@ -164,7 +168,7 @@ fn every_size_arrives_whole_by_every_block_and_window() {
         .iter()
         .map(|(name, octets)| (&**name, &**octets))
         .collect();
-    for kind in BOTH {
+    for kind in ALL {
         let server = Server::start(kind, &["127.0.0.1:0"], &files);
         for (name, octets) in &files {
             for (blksize, windowsize) in [
@@ -194,7 +198,7 @@ fn every_size_arrives_whole_by_every_block_and_window() {
 #[test]
 fn c06_replies_leave_from_the_address_that_was_asked() {
     let octets = content(10_000);
-    for kind in BOTH {
+    for kind in ALL {
         let server = Server::start(kind, &["0.0.0.0:0", "[::]:0"], &[("a", &octets)]);
         for ip in ["127.0.0.1", "127.0.0.2", "127.9.8.7", "::1"] {
             let ip: std::net::IpAddr = ip.parse().unwrap();
@@ -215,7 +219,7 @@ fn c06_replies_leave_from_the_address_that_was_asked() {
 #[test]
 fn c01_single_port_mode_answers_from_the_listening_port() {
     let octets = content(100_000);
-    for kind in BOTH {
+    for kind in ALL {
         let server = Server::start_with(kind, &["127.0.0.1:0", "[::1]:0"], &[("a", &octets)], 0);
         for &address in &server.addresses {
             let answer = fetch(address, &Ask::octet("a").windowsize(16));
@@ -226,7 +230,7 @@ fn c01_single_port_mode_answers_from_the_listening_port() {
 
 #[test]
 fn c31_a_request_to_a_broadcast_address_is_ignored() {
-    for kind in BOTH {
+    for kind in ALL {
         let server = Server::start(kind, &["0.0.0.0:0"], &[("a", b"x")]);
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_broadcast(true).unwrap();
@@ -250,7 +254,7 @@ fn c31_a_request_to_a_broadcast_address_is_ignored() {
 #[test]
 fn a_burst_of_requests_is_answered_to_the_last() {
     let octets = content(3000);
-    for kind in BOTH {
+    for kind in ALL {
         let server = Server::start(kind, &["127.0.0.1:0"], &[("a", &octets)]);
         let mut clients: Vec<Client> = (0..400)
             .map(|_| Client::new(server.addresses[0]).patience(Duration::from_secs(5)))
@@ -287,7 +291,7 @@ fn image_file(data: &Path) -> std::path::PathBuf {
 fn a_file_truncated_from_outside_fails_its_transfer_and_nothing_else() {
     use std::os::unix::fs::PermissionsExt;
     let octets = content(4 << 20);
-    for kind in BOTH {
+    for kind in ALL {
         for windowsize in [1, 16] {
             // What is small lies in the catalog, so that only one image file is there.
             let server = Server::start(kind, &["127.0.0.1:0"], &[("big", &octets)]);
@@ -329,7 +333,7 @@ fn names_are_found_in_any_case_and_without_the_folder_of_one_client() {
         ("aa-bb-cc-dd-ee-ff/config.txt", b"its own"),
         ("config.txt", b"shared"),
     ];
-    for kind in BOTH {
+    for kind in ALL {
         let server = Server::start(kind, &["127.0.0.1:0"], &files);
         let ask = |name: &str| fetch(server.addresses[0], &Ask::octet(name));
         for (name, octets) in [
@@ -362,7 +366,7 @@ fn names_are_found_in_any_case_and_without_the_folder_of_one_client() {
 #[test]
 fn c15_netascii_is_converted_and_too_large_a_file_says_what_to_do() {
     let large = vec![b'\n'; (8 << 20) + 1];
-    for kind in BOTH {
+    for kind in ALL {
         let server = Server::start(
             kind,
             &["127.0.0.1:0"],
@@ -387,7 +391,7 @@ fn c15_netascii_is_converted_and_too_large_a_file_says_what_to_do() {
 #[test]
 fn draining_finishes_what_runs_and_begins_nothing() {
     let octets = content(200_000);
-    for kind in BOTH {
+    for kind in ALL {
         let mut server = Server::start(kind, &["127.0.0.1:0"], &[("a", &octets)]);
         let mut client = Client::new(server.addresses[0]).patience(Duration::from_secs(5));
         client.ask(&Ask::octet("a"));
@@ -411,7 +415,7 @@ fn draining_finishes_what_runs_and_begins_nothing() {
 #[test]
 fn shutting_down_tells_the_clients() {
     let octets = content(200_000);
-    for kind in BOTH {
+    for kind in ALL {
         let mut server = Server::start(kind, &["127.0.0.1:0"], &[("a", &octets)]);
         let mut client = Client::new(server.addresses[0]).patience(Duration::from_secs(5));
         client.ask(&Ask::octet("a"));
@@ -456,7 +460,7 @@ async fn echo(mut driver: impl io::Driver, expected: usize, locals: &[SocketAddr
 fn every_datagram_keeps_its_sender_and_socket_both_ways() {
     const SENDERS: usize = 100;
     const ROUNDS: usize = 100;
-    for kind in BOTH {
+    for kind in ALL {
         let options = io::SocketOptions {
             receive_bytes: 64 << 20,
             send_bytes: 1 << 20,
@@ -503,6 +507,10 @@ fn every_datagram_keeps_its_sender_and_socket_both_ways() {
         match kind {
             Kind::Portable => {
                 let driver = Portable::new(parts).unwrap();
+                io::block_on(echo(driver, SENDERS * ROUNDS, &locals));
+            }
+            Kind::Multishot => {
+                let driver = Multishot::new(parts).unwrap();
                 io::block_on(echo(driver, SENDERS * ROUNDS, &locals));
             }
             Kind::Uring => io::start(|| async {
