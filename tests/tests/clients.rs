@@ -10,8 +10,9 @@ use daybreak_tests::content;
 use daybreak_tests::site::Site;
 
 /// The ways of an engine to move packets: each driver, and each choice of ports.
-const WAYS: [&[&str]; 3] = [
+const WAYS: [&[&str]; 4] = [
     &["--io", "uring"],
+    &["--io", "tokio-uring"],
     &["--io", "portable"],
     &["--io", "auto", "--single-port"],
 ];

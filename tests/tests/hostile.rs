@@ -15,7 +15,11 @@ const LOG_LINES_MAX: usize = 300;
 /// The largest payload of a datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 
-const DRIVERS: [[&str; 2]; 2] = [["--io", "uring"], ["--io", "portable"]];
+const DRIVERS: [[&str; 2]; 3] = [
+    ["--io", "uring"],
+    ["--io", "tokio-uring"],
+    ["--io", "portable"],
+];
 
 /// Attacks an engine of each driver from one socket, then checks that it is well.
 fn attack(assault: impl Fn(&RawClient)) {

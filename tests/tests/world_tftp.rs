@@ -1,8 +1,12 @@
 //! The world of TFTP: many worlds by their seeds, and a few that are made for one question. What is checked, and how
 //! a failure is shown again: `daybreak_tests::world`.
 
+#[path = "world_tftp/goodput.rs"]
+mod goodput;
 #[path = "world_tftp/sabotage.rs"]
 mod sabotage;
+#[path = "world_tftp/special.rs"]
+mod special;
 
 use std::fmt::Write as _;
 use std::ops::Range;
