@@ -52,7 +52,9 @@ fn ten_thousand_clients_that_boot_at_once_all_get_the_file() {
 
 /// The simulated clients that can recover a lost packet at all: one that neither sends again nor answers what it
 /// has had (`raspberry`) is lost with its ACK, whatever a server does.
-const PATIENT_PROFILES: [&str; 6] = ["plain", "rfc1350", "ipxe", "edk2", "grub2", "uboot"];
+const PATIENT_PROFILES: [&str; 7] = [
+    "plain", "rfc1350", "ipxe", "edk2", "grub2", "pxelinux", "uboot",
+];
 
 #[test]
 fn clients_of_every_make_boot_over_a_wire_that_loses_packets() {

@@ -132,7 +132,7 @@ impl Profile {
     }
 
     /// PXELINUX: waits by ticks of the BIOS clock, each wait a fifth longer than the one before, 131 s in all; needs
-    /// `tsize`.
+    /// `tsize`; acknowledges its last good block again for every packet that is not the next.
     #[must_use]
     pub fn pxelinux() -> Profile {
         Profile {
@@ -141,7 +141,7 @@ impl Profile {
             request: pxelinux_waits(),
             transfer: pxelinux_waits(),
             resends_ack: false,
-            stray: Stray::Silent,
+            stray: Stray::Each,
             requires: Some(OptionKind::Tsize),
             abort: Some(Abort {
                 code: ErrorCode::NOT_DEFINED,
