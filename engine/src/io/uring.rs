@@ -2,8 +2,8 @@
 //!
 //! Every socket has one receive in flight at all times, across turns; every send is one operation; the doorbell
 //! and the timer are reads of an eventfd and a timerfd. All new operations of a turn enter the kernel with the
-//! one submission that tokio-uring makes when there is nothing left to do. A socket whose receive completes as
-//! soon as it is posted has a backlog, which is then read by `recvmmsg`.
+//! one submission that tokio-uring makes when there is nothing left to do. What else waits at a socket whose receive
+//! has completed is read by `recvmmsg`.
 //!
 //! What the kernel touches lies in arenas of ours, not in the operations: tokio-uring frees the data of operations
 //! that are in flight when it is dropped. So nothing here depends on it. [`Driver::close`] cancels and drains;
@@ -73,9 +73,6 @@ pub struct Uring {
 
 struct Receives {
     incoming: Arena<Incoming>,
-    /// The reap in which the receive of each socket was posted.
-    posted: Vec<u64>,
-    reap: u64,
     batch: Batch,
 }
 
@@ -99,8 +96,6 @@ impl Uring {
             ready,
             receives: Receives {
                 incoming: Arena::new(sockets, Incoming::new),
-                posted: vec![0; sockets],
-                reap: 0,
                 batch: Batch::new(),
             },
             queue: Queue::new(parts.sockets),
@@ -149,7 +144,6 @@ impl Uring {
     fn post_receive(&mut self, socket: usize) {
         // SAFETY: no receive of this socket is in flight, so nothing else refers to its buffers.
         let header = unsafe { &mut *self.receives.incoming.at(socket) }.post();
-        self.receives.posted[socket] = self.receives.reap;
         let fd = types::Fd(self.queue.sockets[socket].fd());
         // The buffers stay in the arena, and are not touched before the completion.
         self.post(RECEIVES + socket, opcode::RecvMsg::new(fd, header).build());
@@ -170,7 +164,7 @@ impl Uring {
     }
 
     fn send_operation(&self, slot: Slot) -> usize {
-        RECEIVES + self.receives.posted.len() + slot
+        RECEIVES + self.queue.sockets.len() + slot
     }
 
     /// Sets the timer, unless it fires early enough as it is; then the turn ends early, and the next sets it.
@@ -201,7 +195,6 @@ impl Uring {
     /// Takes all completions; whether any of them ends the turn.
     fn reap(&mut self, deliver: &mut dyn FnMut(Path, &[u8])) -> io::Result<bool> {
         let had_room = self.queue.has_room();
-        self.receives.reap += 1;
         let mut progress = false;
         let ready = self.ready.clone();
         for (first, mut bits) in ready.take() {
@@ -236,7 +229,7 @@ impl Uring {
         result: i32,
         deliver: &mut dyn FnMut(Path, &[u8]),
     ) -> io::Result<bool> {
-        if let Some(slot) = operation.checked_sub(RECEIVES + self.receives.posted.len()) {
+        if let Some(slot) = operation.checked_sub(RECEIVES + self.queue.sockets.len()) {
             self.queue
                 .finish(slot, if result < 0 { -result } else { 0 });
             return Ok(false);
@@ -274,10 +267,9 @@ impl Uring {
                 }
                 Arrived::Ignored => counters.datagrams_ignored += 1,
             }
-            if self.receives.reap - self.receives.posted[index] <= 1 {
-                let socket = &self.queue.sockets[index];
-                self.receives.batch.drain(id, socket, counters, deliver)?;
-            }
+            // More may have come meanwhile: a look costs less than another way through the ring.
+            let socket = &self.queue.sockets[index];
+            self.receives.batch.drain(id, socket, counters, deliver)?;
         } else if !matches!(-result, libc::EAGAIN | libc::EINTR | libc::ECANCELED) {
             counters.receive_errors += 1;
             receive_error_passes(-result)?;
