@@ -9,8 +9,17 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod configuration;
+pub mod database;
+pub mod edge;
+pub mod effective;
 pub mod import;
+pub mod kind;
 pub mod limits;
 pub mod list;
+pub mod object;
+pub mod publish;
 pub mod remove;
+pub mod security;
+pub mod site;
 pub mod source;

@@ -13,3 +13,61 @@ pub const PROGRESS_AFTER: Duration = Duration::from_millis(500);
 
 /// Warnings of one kind that are printed one by one. Beyond it: only counted.
 pub const WARNINGS_SHOWN_MAX: usize = 20;
+
+/// Octets of an object's identifier. Beyond it: refused.
+pub const ID_BYTES_MAX: usize = 64;
+
+/// Objects of one site, of all kinds. Beyond it: creating one is refused. Each terminal has up to 8 published
+/// names, of the million that a catalog holds.
+pub const OBJECTS_MAX: usize = 100_000;
+
+/// Octets of one object's body as JSON. Beyond it: refused.
+pub const BODY_BYTES_MAX: usize = 256 << 10;
+
+/// Groups in groups. Beyond it: refused; where a merge made more, the outer ones are left out, and it is a problem.
+pub const GROUP_DEPTH_MAX: usize = 16;
+
+/// Network cards of a terminal. Beyond it: refused.
+pub const MACS_MAX: usize = 2;
+/// Modules of a terminal or group. Beyond it: refused.
+pub const MODULES_MAX: usize = 64;
+/// Parameters of a module. Beyond it: refused.
+pub const PARAMETERS_MAX: usize = 64;
+/// Terminal servers of a terminal or group. Beyond it: refused.
+pub const SESSIONS_MAX: usize = 16;
+/// Hosts that a terminal reports its status to. Beyond it: refused.
+pub const MONITORS_MAX: usize = 8;
+/// Screens of a terminal. Beyond it: refused.
+pub const DISPLAYS_MAX: u8 = 8;
+/// MAC prefixes of a hardware model. Beyond it: refused.
+pub const PREFIXES_MAX: usize = 256;
+/// Versions of a firmware package. Beyond it: refused.
+pub const VERSIONS_MAX: usize = 256;
+/// Initial RAM disks of a version. Beyond it: refused.
+pub const INITRDS_MAX: usize = 16;
+/// Roles of a user. Beyond it: refused.
+pub const ROLES_MAX: usize = 16;
+
+/// Characters of a new password. Below it: refused.
+pub const PASSWORD_CHARACTERS_MIN: usize = 12;
+/// Octets of a password. Beyond it: refused before it is hashed.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Memory of one argon2id computation, in KiB.
+pub const ARGON2_MEMORY_KIB: u32 = 19_456;
+/// Passes of one argon2id computation.
+pub const ARGON2_PASSES: u32 = 2;
+/// Lanes of one argon2id computation.
+pub const ARGON2_LANES: u32 = 1;
+
+/// How long a change waits for another process that writes the database. Beyond it: refused, to be tried again.
+pub const DATABASE_WAIT: Duration = Duration::from_secs(5);
+
+/// Octets of a script template. Beyond it: refused.
+pub const TEMPLATE_BYTES_MAX: usize = 16 << 10;
+/// Steps of rendering one script. Beyond it: the template is refused; in publishing, the built-in one is taken.
+pub const TEMPLATE_FUEL: u64 = 50_000;
+/// Octets of one rendered script. Beyond it: as with [`TEMPLATE_FUEL`].
+pub const SCRIPT_BYTES_MAX: usize = 64 << 10;
+
+/// How long publishing waits after it failed, before it tries again.
+pub const PUBLISH_AGAIN_AFTER: Duration = Duration::from_secs(1);

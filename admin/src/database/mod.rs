@@ -1,0 +1,134 @@
+//! The configuration on the disk: `config.db`, SQLite, private to the administration.
+//!
+//! One row per object, one audit row per change in the same transaction. WAL with `synchronous=FULL`: what was
+//! acknowledged is on the disk. No rule of the domain is here: uniqueness and references are checked before, since
+//! a merge of two servers must be storable whatever it brings together.
+
+mod accounts;
+mod rows;
+mod schema;
+
+pub use accounts::SessionRow;
+pub use rows::{AuditRow, Row};
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::edge::{Entropy, random};
+use crate::limits::DATABASE_WAIT;
+use crate::object::{Id, NodeId, Stamp};
+
+/// Why the database refuses or fails. What was acknowledged before is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The file cannot be made or opened.
+    #[error("{path} cannot be opened: {source}")]
+    Open {
+        /// As it was given.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A newer version of this software wrote it.
+    #[error(
+        "the configuration has format {found}, and this version reads up to {known}; install the newer version again"
+    )]
+    Newer {
+        /// What it has.
+        found: i64,
+        /// What this version knows.
+        known: i64,
+    },
+    /// A row is not what was written.
+    #[error("the configuration is damaged: {0}; restore a backup")]
+    Damaged(String),
+    /// SQLite says no.
+    #[error("the configuration cannot be read or written: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl DatabaseError {
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+
+    /// Whether another process holds it; trying again may help.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+        )
+    }
+
+    fn code(&self) -> Option<rusqlite::ErrorCode> {
+        match self {
+            DatabaseError::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => Some(error.code),
+            _ => None,
+        }
+    }
+}
+
+/// The open database.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    node: NodeId,
+}
+
+impl Database {
+    /// Opens `config.db` at `path`, making it (mode 0600) and bringing it to the current format.
+    pub fn open(path: &Path, entropy: &dyn Entropy) -> Result<Self, DatabaseError> {
+        let failed = |source| DatabaseError::Open {
+            path: path.display().to_string(),
+            source,
+        };
+        // Made by us, so that it never has another mode; SQLite gives its WAL the mode of the file.
+        let mut create = OpenOptions::new();
+        create
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
+        create.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        let file = create.open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        }
+        drop(file);
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(DATABASE_WAIT)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        // Rows hold texts of operators, never SQL: whatever a damaged schema says is not run.
+        connection.pragma_update(None, "trusted_schema", "off")?;
+        let fresh = NodeId::from_random(random(entropy));
+        schema::migrate(&mut connection, fresh)?;
+        let node = rows::node(&connection)?;
+        Ok(Database { connection, node })
+    }
+
+    /// The server that this database belongs to.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+}
+
+/// Where the numbering of changes and the hybrid clock go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of this node's last change.
+    pub change: u64,
+    /// The latest stamp that is stored.
+    pub stamp: Option<Stamp>,
+}
+
+/// A kind and an identifier: what names a row.
+pub type Key = (crate::kind::Kind, Id);

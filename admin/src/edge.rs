@@ -1,0 +1,42 @@
+//! What comes from outside and is passed in: the time, and randomness. Tests bring their own.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The wall clock.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+}
+
+/// Unpredictable octets.
+pub trait Entropy: Send + Sync {
+    /// Fills `octets`.
+    fn fill(&self, octets: &mut [u8]);
+}
+
+/// So many unpredictable octets.
+pub fn random<const COUNT: usize>(entropy: &dyn Entropy) -> [u8; COUNT] {
+    let mut octets = [0; COUNT];
+    entropy.fill(&mut octets);
+    octets
+}
+
+/// The clock and the random source of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine;
+
+impl Clock for Machine {
+    fn now_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+}
+
+impl Entropy for Machine {
+    fn fill(&self, octets: &mut [u8]) {
+        // A machine without a random source can keep no secret: nothing may go on.
+        getrandom::fill(octets).expect("the kernel's random source");
+    }
+}

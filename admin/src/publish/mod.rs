@@ -1,0 +1,15 @@
+//! Publishing: from what is configured to what terminals receive.
+//!
+//! [`Compiler`] renders the files of every terminal from one state of the site, and remembers what it rendered.
+//! [`Publisher`] runs beside the changes: it takes the newest state, compiles it, and makes it the store's next
+//! generation. Several changes in a row become one generation. Whatever is wrong with the configuration is listed as a
+//! problem, and never stops the rest.
+
+mod compile;
+mod publisher;
+mod template;
+mod terminal_file;
+
+pub use compile::{Compiled, Compiler, Files};
+pub use publisher::{Publication, Publisher, publish};
+pub use template::{Script, ScriptTemplate};

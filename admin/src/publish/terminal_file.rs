@@ -1,0 +1,177 @@
+//! `terminals/<mac>.json`: what a terminal reads about itself. The schema is `docs/schema/terminal-1.json`.
+//!
+//! Fields are only ever added within a schema version; a reader passes over what it does not know.
+
+use serde::Serialize;
+
+use super::template::Script;
+use crate::effective::{Effective, Firmware, LoadedModule, Session};
+use crate::kind::{Body, BootServer, Display, Host, Kind, MacAddress, StaticAddress, Terminal};
+use crate::object::Id;
+use crate::site::Site;
+
+/// The version of the schema.
+pub(super) const SCHEMA_VERSION: u32 = 1;
+
+/// The configuration of one terminal.
+#[derive(Serialize)]
+pub(super) struct TerminalFile<'a> {
+    schema_version: u32,
+    id: &'a Id,
+    name: &'a str,
+    mac: MacAddress,
+    macs: &'a [MacAddress],
+    enabled: bool,
+    /// `null`: DHCP.
+    address: Option<&'a StaticAddress>,
+    boot_servers: &'a [FileServer<'a>],
+    enforce_boot_priority: bool,
+    firmware: Option<&'a Firmware>,
+    modules: &'a [LoadedModule],
+    terminal_servers: &'a [Session],
+    instant_failover: bool,
+    display: Option<Display>,
+    allow_shadowing: bool,
+    status_monitors: Vec<&'a str>,
+}
+
+/// A boot server, as a terminal sees it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct FileServer<'a> {
+    pub(super) name: &'a str,
+    pub(super) address: &'a str,
+}
+
+/// What a template is rendered with.
+#[derive(Serialize)]
+pub(super) struct ScriptContext<'a> {
+    terminal: &'a TerminalFile<'a>,
+    boot_servers: &'a [ScriptServer],
+}
+
+/// A boot server, as a template sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct ScriptServer {
+    /// From 1.
+    number: usize,
+    name: String,
+    host: String,
+    url_host: String,
+}
+
+impl<'a> TerminalFile<'a> {
+    pub(super) fn new(
+        id: &'a Id,
+        terminal: &'a Terminal,
+        mac: MacAddress,
+        effective: &'a Effective,
+        boot_servers: &'a [FileServer<'a>],
+    ) -> Self {
+        let monitors = match &effective.status_monitors.value {
+            Some(hosts) => hosts.iter().map(Host::as_str).collect(),
+            None => boot_servers.iter().map(|server| server.address).collect(),
+        };
+        TerminalFile {
+            schema_version: SCHEMA_VERSION,
+            id,
+            name: terminal.name.as_str(),
+            mac,
+            macs: &terminal.macs,
+            enabled: terminal.enabled,
+            address: terminal.address.as_ref(),
+            boot_servers,
+            enforce_boot_priority: effective.enforce_boot_priority.value,
+            firmware: effective.firmware.value.as_ref(),
+            modules: &effective.modules.value,
+            terminal_servers: &effective.terminal_servers.value,
+            instant_failover: effective.instant_failover.value,
+            display: effective.display.value,
+            allow_shadowing: effective.allow_shadowing.value,
+            status_monitors: monitors,
+        }
+    }
+}
+
+impl<'a> ScriptContext<'a> {
+    pub(super) fn new(terminal: &'a TerminalFile<'a>, boot_servers: &'a [ScriptServer]) -> Self {
+        ScriptContext {
+            terminal,
+            boot_servers,
+        }
+    }
+}
+
+/// The boot servers of a site, in the order in which they are tried.
+pub(super) fn boot_servers(site: &Site) -> Vec<&BootServer> {
+    let table = site.table(Kind::BootServer);
+    let mut servers: Vec<_> = table
+        .by_name()
+        .filter_map(|object| match &object.body {
+            Body::BootServer(server) => Some(server),
+            _ => None,
+        })
+        .collect();
+    servers.sort_by_key(|server| server.priority);
+    servers
+}
+
+/// As the templates of `script` see them. If none is configured: the one that the script itself came from, as that
+/// firmware spells it.
+pub(super) fn script_servers(script: Script, servers: &[&BootServer]) -> Vec<ScriptServer> {
+    if servers.is_empty() {
+        let host = match script {
+            Script::Ipxe => "${next-server}",
+            Script::Pxelinux => "",
+            Script::Grub => "$net_default_server",
+        };
+        return vec![ScriptServer {
+            number: 1,
+            name: "this".into(),
+            host: host.into(),
+            url_host: host.into(),
+        }];
+    }
+    let numbered = (1..).zip(servers);
+    numbered
+        .map(|(number, server)| ScriptServer {
+            number,
+            name: server.name.as_str().to_owned(),
+            host: server.address.as_str().to_owned(),
+            url_host: server.address.in_url(),
+        })
+        .collect()
+}
+
+/// Contexts that every template must render with: complete, without firmware, disabled, without and with two servers.
+pub(super) fn sample_contexts() -> Vec<serde_json::Value> {
+    let server = |number: u8| {
+        let host = format!("192.0.2.{number}");
+        serde_json::json!({"number": number, "name": format!("server {number}"), "host": host, "url_host": host})
+    };
+    let firmware = serde_json::json!({
+        "package": "linux", "version": "1", "kernel": "firmware/linux/1/vmlinuz",
+        "initrds": ["firmware/linux/1/initrd", "firmware/linux/1/modules"], "arguments": "quiet",
+    });
+    let terminal = |enabled: bool, firmware: serde_json::Value| {
+        let mac = "52:54:00:00:00:01";
+        serde_json::json!({
+            "schema_version": SCHEMA_VERSION, "id": "0".repeat(32), "name": "sample", "mac": mac, "macs": [mac],
+            "enabled": enabled, "address": null, "boot_servers": [], "enforce_boot_priority": false,
+            "firmware": firmware, "modules": [], "terminal_servers": [], "instant_failover": false,
+            "display": null, "allow_shadowing": false, "status_monitors": [],
+        })
+    };
+    let mut contexts = Vec::new();
+    for servers in [vec![], vec![server(1)], vec![server(1), server(2)]] {
+        for (enabled, firmware) in [
+            (true, firmware.clone()),
+            (true, serde_json::Value::Null),
+            (false, firmware.clone()),
+        ] {
+            contexts.push(serde_json::json!({
+                "terminal": terminal(enabled, firmware), "boot_servers": servers,
+            }));
+        }
+    }
+    contexts
+}

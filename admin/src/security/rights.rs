@@ -1,0 +1,218 @@
+//! What may be done, by name; and the roles that are always there.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::kind::Kind;
+use crate::object::Id;
+
+macro_rules! rights {
+    ($($right:ident $word:literal $what:literal,)+) => {
+        /// One thing that may be allowed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum Right {
+            $(#[doc = $what] #[serde(rename = $word)] $right,)+
+        }
+
+        impl Right {
+            /// Every right.
+            pub const ALL: [Right; [$($word),+].len()] = [$(Right::$right),+];
+
+            /// Its name.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Right::$right => $word,)+ }
+            }
+
+            /// What it allows.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Right::$right => $what,)+ }
+            }
+        }
+    };
+}
+
+rights! {
+    TerminalsRead "terminals.read" "see terminals and their effective settings",
+    TerminalsWrite "terminals.write" "create, change and delete terminals",
+    GroupsRead "terminal-groups.read" "see terminal groups",
+    GroupsWrite "terminal-groups.write" "create, change and delete terminal groups",
+    ServersRead "terminal-servers.read" "see terminal servers",
+    ServersWrite "terminal-servers.write" "create, change and delete terminal servers",
+    ModelsRead "term-caps.read" "see hardware models",
+    ModelsWrite "term-caps.write" "create, change and delete hardware models",
+    PackagesRead "firmware-packages.read" "see firmware packages",
+    PackagesWrite "firmware-packages.write" "create, change and delete firmware packages",
+    ModulesRead "modules.read" "see modules",
+    ModulesWrite "modules.write" "create, change and delete modules",
+    BootServersRead "boot-servers.read" "see boot servers",
+    BootServersWrite "boot-servers.write" "create, change and delete boot servers",
+    UsersRead "users.read" "see users",
+    UsersWrite "users.write" "create, change and delete users, and set their passwords",
+    RolesRead "roles.read" "see roles",
+    RolesWrite "roles.write" "create, change and delete roles",
+    KeysRead "api-keys.read" "see API keys (never their secrets)",
+    KeysWrite "api-keys.write" "create, change and delete API keys",
+    SettingsRead "settings.read" "see settings of the site",
+    SettingsWrite "settings.write" "change settings of the site, boot scripts included",
+    ProblemsRead "problems.read" "see what is wrong with the configuration",
+    PublicationRead "publication.read" "see what is published, and whether it is up to date",
+    FilesRead "files.read" "list the files that terminals can ask for",
+    FilesWrite "files.write" "upload and remove files that terminals can ask for",
+    AuditRead "audit.read" "see who changed what",
+    MetricsRead "metrics.read" "read the metrics of the administration",
+}
+
+/// What an identity may do.
+pub type Rights = BTreeSet<Right>;
+
+impl Right {
+    /// To see objects of this kind.
+    #[must_use]
+    pub const fn to_read(kind: Kind) -> Self {
+        match kind {
+            Kind::Terminal => Right::TerminalsRead,
+            Kind::TerminalGroup => Right::GroupsRead,
+            Kind::TerminalServer => Right::ServersRead,
+            Kind::TermCap => Right::ModelsRead,
+            Kind::FirmwarePackage => Right::PackagesRead,
+            Kind::Module => Right::ModulesRead,
+            Kind::BootServer => Right::BootServersRead,
+            Kind::User => Right::UsersRead,
+            Kind::Role => Right::RolesRead,
+            Kind::ApiKey => Right::KeysRead,
+            Kind::Setting => Right::SettingsRead,
+        }
+    }
+
+    /// To create, change and delete objects of this kind.
+    #[must_use]
+    pub const fn to_write(kind: Kind) -> Self {
+        match kind {
+            Kind::Terminal => Right::TerminalsWrite,
+            Kind::TerminalGroup => Right::GroupsWrite,
+            Kind::TerminalServer => Right::ServersWrite,
+            Kind::TermCap => Right::ModelsWrite,
+            Kind::FirmwarePackage => Right::PackagesWrite,
+            Kind::Module => Right::ModulesWrite,
+            Kind::BootServer => Right::BootServersWrite,
+            Kind::User => Right::UsersWrite,
+            Kind::Role => Right::RolesWrite,
+            Kind::ApiKey => Right::KeysWrite,
+            Kind::Setting => Right::SettingsWrite,
+        }
+    }
+}
+
+/// A role that every site has and nobody can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltInRole {
+    /// Everything.
+    Administrator,
+    /// Terminals and what they use; neither accounts nor settings of the site.
+    Operator,
+    /// Looks, and changes nothing.
+    Monitor,
+}
+
+impl BuiltInRole {
+    /// All of them.
+    pub const ALL: [BuiltInRole; 3] = [
+        BuiltInRole::Administrator,
+        BuiltInRole::Operator,
+        BuiltInRole::Monitor,
+    ];
+
+    /// Its identifier, as users name it.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            BuiltInRole::Administrator => "administrator",
+            BuiltInRole::Operator => "operator",
+            BuiltInRole::Monitor => "monitor",
+        }
+    }
+
+    /// The built-in role of this identifier.
+    #[must_use]
+    pub fn of(id: &Id) -> Option<Self> {
+        BuiltInRole::ALL
+            .into_iter()
+            .find(|role| role.id() == id.as_str())
+    }
+
+    /// Whether it allows `right`.
+    #[must_use]
+    pub const fn allows(self, right: Right) -> bool {
+        use Right::{
+            BootServersRead, FilesRead, FilesWrite, GroupsRead, GroupsWrite, MetricsRead,
+            ModelsRead, ModelsWrite, ModulesRead, ModulesWrite, PackagesRead, PackagesWrite,
+            ProblemsRead, PublicationRead, ServersRead, ServersWrite, SettingsRead, TerminalsRead,
+            TerminalsWrite,
+        };
+        let looks = matches!(
+            right,
+            TerminalsRead
+                | GroupsRead
+                | ServersRead
+                | ModelsRead
+                | PackagesRead
+                | ModulesRead
+                | BootServersRead
+                | SettingsRead
+                | ProblemsRead
+                | PublicationRead
+                | FilesRead
+                | MetricsRead
+        );
+        let changes = matches!(
+            right,
+            TerminalsWrite
+                | GroupsWrite
+                | ServersWrite
+                | ModelsWrite
+                | PackagesWrite
+                | ModulesWrite
+                | FilesWrite
+        );
+        match self {
+            BuiltInRole::Administrator => true,
+            BuiltInRole::Operator => looks || changes,
+            BuiltInRole::Monitor => looks,
+        }
+    }
+
+    /// What it allows.
+    #[must_use]
+    pub fn rights(self) -> Rights {
+        Right::ALL
+            .into_iter()
+            .filter(|right| self.allows(*right))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_allows_more_than_the_one_below() {
+        let [administrator, operator, monitor] = BuiltInRole::ALL.map(BuiltInRole::rights);
+        assert_eq!(administrator.len(), Right::ALL.len());
+        assert!(operator.is_subset(&administrator) && operator.len() < administrator.len());
+        assert!(monitor.is_subset(&operator) && monitor.len() < operator.len());
+        for right in [
+            Right::UsersWrite,
+            Right::RolesWrite,
+            Right::KeysWrite,
+            Right::SettingsWrite,
+        ] {
+            assert!(!operator.contains(&right), "{right:?}");
+        }
+        assert!(monitor.iter().all(|right| right.word().ends_with(".read")));
+    }
+}

@@ -1,0 +1,249 @@
+//! The whole configuration in memory: one immutable state, shared by whoever reads.
+//!
+//! A change makes the next state beside it, so that a reader never waits and never sees half a change. What a merge of
+//! two servers may bring (a name twice, a reference that leads nowhere) can be held here, too: finding it is
+//! the business of [`crate::publish`], which lists it as a problem.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::kind::{Body, Kind, MacAddress, Role, TerminalGroup, User};
+use crate::object::{Id, Object};
+use crate::security::{BuiltInRole, Digest, Rights};
+
+/// One state of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Site {
+    tables: [Arc<Table>; Kind::ALL.len()],
+    // The terminals that name a card: more than one only after a merge. The first in order has it.
+    macs: Arc<BTreeSet<(MacAddress, Id)>>,
+    // API keys by the hash of their secret.
+    keys: Arc<BTreeMap<[u8; 32], Id>>,
+    change: u64,
+}
+
+/// The objects of one kind.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    objects: BTreeMap<Id, Arc<Object>>,
+    // By name without regard to case, then by identifier.
+    names: BTreeSet<(Arc<str>, Id)>,
+}
+
+impl Table {
+    /// The object of this identifier.
+    #[must_use]
+    pub fn object(&self, id: &Id) -> Option<&Arc<Object>> {
+        self.objects.get(id)
+    }
+
+    /// All of them, by identifier.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// All of them, by name without regard to case.
+    pub fn by_name(&self) -> impl DoubleEndedIterator<Item = &Arc<Object>> {
+        self.names.iter().filter_map(|(_, id)| self.objects.get(id))
+    }
+
+    /// Those of this name, without regard to case.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &Id> {
+        let folded: Arc<str> = folded(name);
+        let lowest = Id::parse("-").expect("the lowest identifier");
+        let named = self.names.range((Arc::clone(&folded), lowest)..);
+        named
+            .take_while(move |(name, _)| *name == folded)
+            .map(|(_, id)| id)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+fn folded(name: &str) -> Arc<str> {
+    name.to_lowercase().into()
+}
+
+impl Site {
+    /// The state after this node's change number `change`, made of `objects`.
+    #[must_use]
+    pub fn of(objects: Vec<Object>, change: u64) -> Self {
+        let mut site = Site::default();
+        for object in objects {
+            site.put(Arc::new(object));
+        }
+        site.change = change;
+        site
+    }
+
+    /// The number of this node's last change in it.
+    #[must_use]
+    pub fn change(&self) -> u64 {
+        self.change
+    }
+
+    /// The objects of a kind. The same allocation as in an earlier state tells that none of them changed.
+    #[must_use]
+    pub fn table(&self, kind: Kind) -> &Arc<Table> {
+        &self.tables[kind.index()]
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn object(&self, kind: Kind, id: &Id) -> Option<&Arc<Object>> {
+        self.table(kind).object(id)
+    }
+
+    /// All objects.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.tables.iter().flat_map(|table| table.objects())
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tables.iter().map(|table| table.len()).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The terminals that name this card. The first of them has it.
+    pub fn terminals_with(&self, mac: MacAddress) -> impl Iterator<Item = &Id> {
+        let lowest = Id::parse("-").expect("the lowest identifier");
+        let found = self.macs.range((mac, lowest)..);
+        found
+            .take_while(move |(other, _)| *other == mac)
+            .map(|(_, id)| id)
+    }
+
+    /// The terminal group of this identifier.
+    #[must_use]
+    pub fn group(&self, id: &Id) -> Option<&TerminalGroup> {
+        match &self.object(Kind::TerminalGroup, id)?.body {
+            Body::TerminalGroup(group) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// The user of this identifier.
+    #[must_use]
+    pub fn user(&self, id: &Id) -> Option<&User> {
+        match &self.object(Kind::User, id)?.body {
+            Body::User(user) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// The API key whose secret has this hash.
+    #[must_use]
+    pub fn key_of(&self, digest: &Digest) -> Option<&Arc<Object>> {
+        self.object(Kind::ApiKey, self.keys.get(digest.as_bytes())?)
+    }
+
+    /// What a role allows; nothing, if there is no such role.
+    #[must_use]
+    pub fn rights_of_role(&self, id: &Id) -> Rights {
+        if let Some(role) = BuiltInRole::of(id) {
+            return role.rights();
+        }
+        match self.object(Kind::Role, id).map(|object| &object.body) {
+            Some(Body::Role(Role { rights, .. })) => rights.clone(),
+            _ => Rights::new(),
+        }
+    }
+
+    /// What a user's roles allow, all together.
+    #[must_use]
+    pub fn rights_of_user(&self, user: &User) -> Rights {
+        user.roles
+            .iter()
+            .flat_map(|role| self.rights_of_role(role))
+            .collect()
+    }
+
+    /// The users that may log in and do everything.
+    pub fn administrators(&self) -> impl Iterator<Item = &Id> {
+        let everything = BuiltInRole::Administrator.rights().len();
+        self.table(Kind::User)
+            .objects()
+            .filter_map(move |object| match &object.body {
+                Body::User(user)
+                    if user.enabled
+                        && user.verifier.is_some()
+                        && self.rights_of_user(user).len() == everything =>
+                {
+                    Some(&object.id)
+                }
+                _ => None,
+            })
+    }
+
+    pub(crate) fn set_change(&mut self, change: u64) {
+        self.change = change;
+    }
+
+    /// Adds or replaces.
+    pub(crate) fn put(&mut self, object: Arc<Object>) {
+        let kind = object.kind();
+        self.remove(kind, &object.id);
+        match &object.body {
+            Body::Terminal(terminal) => {
+                let macs = Arc::make_mut(&mut self.macs);
+                macs.extend(terminal.macs.iter().map(|mac| (*mac, object.id.clone())));
+            }
+            Body::ApiKey(key) => {
+                let digest = key.digest.iter();
+                Arc::make_mut(&mut self.keys)
+                    .extend(digest.map(|digest| (*digest.as_bytes(), object.id.clone())));
+            }
+            _ => {}
+        }
+        let table = Arc::make_mut(&mut self.tables[kind.index()]);
+        table
+            .names
+            .insert((folded(object.body.name()), object.id.clone()));
+        table.objects.insert(object.id.clone(), object);
+    }
+
+    /// Removes, if it is there.
+    pub(crate) fn remove(&mut self, kind: Kind, id: &Id) {
+        if self.object(kind, id).is_none() {
+            return;
+        }
+        let table = Arc::make_mut(&mut self.tables[kind.index()]);
+        let Some(object) = table.objects.remove(id) else {
+            return;
+        };
+        table
+            .names
+            .remove(&(folded(object.body.name()), id.clone()));
+        match &object.body {
+            Body::Terminal(terminal) => {
+                let macs = Arc::make_mut(&mut self.macs);
+                for mac in &terminal.macs {
+                    macs.remove(&(*mac, id.clone()));
+                }
+            }
+            Body::ApiKey(key) => {
+                if let Some(digest) = &key.digest {
+                    Arc::make_mut(&mut self.keys).remove(digest.as_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+}
