@@ -44,6 +44,8 @@ pub struct Report {
     pub stall: Duration,
     /// Octets that passed the bottleneck, and datagrams that it dropped.
     pub bottleneck: (u64, u64),
+    /// Blocks that the server sent, and how many of them again.
+    pub blocks: (u64, u64),
     /// What each client was sent, first copies only: the hash, and the generation that it received.
     pub digests: Vec<Option<(u64, u8)>>,
     /// Octets of images that clients received.
@@ -122,6 +124,7 @@ impl World {
                 booted_at: Time::ZERO,
                 stall: Duration::ZERO,
                 bottleneck: (0, 0),
+                blocks: (0, 0),
                 digests: vec![None; count],
                 bytes: 0,
             },
@@ -439,6 +442,7 @@ impl World {
         check("T12", counters.events_dropped == 0, || {
             "events were lost, though they were read at once".into()
         })?;
+        self.report.blocks = (counters.blocks_sent, counters.blocks_resent);
         self.report.bottleneck = (self.network.passed, self.network.dropped);
         Ok(self.report)
     }

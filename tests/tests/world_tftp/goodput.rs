@@ -61,6 +61,22 @@ fn behind_a_bottleneck(windowsize: u16, queue: u64) -> (u64, f64) {
     )
 }
 
+/// A storm on 1 Gbit/s, of clients that fetch 5,000 octets each: how long until the last one has booted, the longest
+/// wait of one of them, in milliseconds, and datagrams dropped.
+fn storm(clients: usize, queue: u64) -> (u128, u128, u64) {
+    let mut scenario = Scenario::quiet(1, &vec![patient(4); clients], 5_000);
+    scenario.wire.bottleneck = Some(Bottleneck {
+        rate: 125_000_000,
+        queue,
+    });
+    for terminal in &mut scenario.terminals {
+        terminal.delay = Duration::from_micros(100);
+    }
+    let report = run(scenario).unwrap_or_else(|failure| panic!("{failure}"));
+    let last = report.booted_at.since(Time::ZERO).as_millis();
+    (last, report.stall.as_millis(), report.bottleneck.1)
+}
+
 fn table() -> String {
     let mut text = String::from(
         "One client, blksize 1428, 2 MiB: kB/s by loss, the same loss both ways\n\n\
@@ -87,6 +103,27 @@ fn table() -> String {
             write!(text, " {goodput:>4} ({dropped:>4.1})").expect("a string takes all");
         }
         text.push('\n');
+    }
+    text.push_str(
+        "\nStorms, windowsize 4, 5,000 octets each, 1 Gbit/s: ms to the last boot, longest wait, datagrams dropped\n\n\
+         clients    queue   ms to last   ms longest  dropped\n",
+    );
+    for (clients, queue) in [
+        (1_000, 64_000),
+        (1_000, 512_000),
+        (5_000, 64_000),
+        (5_000, 512_000),
+        (5_000, 4_000_000),
+        (10_000, 512_000),
+        (10_000, 4_000_000),
+    ] {
+        let (last, longest, dropped) = storm(clients, queue);
+        let kilobytes = queue / 1000;
+        writeln!(
+            text,
+            "{clients:>7} {kilobytes:>5} kB {last:>12} {longest:>12} {dropped:>8}"
+        )
+        .expect("a string takes all");
     }
     text
 }
