@@ -25,12 +25,14 @@ pub use session::{Over, Session};
 pub enum Heard {
     /// A request, or something that begins like one.
     Request,
-    /// An ERROR: never answered.
+    /// An ERROR of a client that has a transfer: never answered. What waited behind its transfer may leave.
     Error,
     /// An ACK of a transfer that runs.
     Ours,
     /// Anything else: it may bring one ERROR, and changes nothing.
     Foreign,
+    /// An ERROR of anybody else: it brings nothing, and changes nothing.
+    StrangeError,
 }
 
 /// See the module.
@@ -88,11 +90,18 @@ impl Observer {
     /// A datagram is about to be handed to the server.
     pub fn hears(&mut self, now: Time, path: Path, octets: &[u8]) -> Heard {
         let kind = octets.get(..2);
+        let live = self
+            .session(path.remote, path.socket.0)
+            .is_some_and(|session| session.over.is_none());
         if kind == Some(&[0, 5]) {
             if octets.len() >= 4 {
                 self.change(path, Session::heard_error);
             }
-            return Heard::Error;
+            return if live {
+                Heard::Error
+            } else {
+                Heard::StrangeError
+            };
         }
         self.askers.push(path);
         if matches!(kind, Some([0, 1 | 2])) {
@@ -102,9 +111,6 @@ impl Observer {
             return Heard::Foreign;
         };
         let number = u16::from_be_bytes([high, low]);
-        let live = self
-            .session(path.remote, path.socket.0)
-            .is_some_and(|session| session.over.is_none());
         self.change(path, |session| session.heard_ack(now, number));
         if live { Heard::Ours } else { Heard::Foreign }
     }
