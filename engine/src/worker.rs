@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use daybreak_tftp::Time;
-use daybreak_tftp::endpoint::{Ended, Endpoint, Event, Outcome, Payload};
+use daybreak_tftp::endpoint::{Ended, Endpoint, Event, Outcome, Payload, Unsendable};
 
 use crate::board::{Board, Sample};
 use crate::clock::Clock;
 use crate::files::Files;
-use crate::io::{Content, Driver};
+use crate::io::{Content, Driver, SendError};
 use crate::orders::{Order, Orders};
 use crate::quiet::{Cause, Quiet};
 
@@ -103,7 +103,11 @@ impl<D: Driver> Worker<D> {
                 let why = failure.error.name();
                 tracing::error!(why, suppressed, "transfer ends: its blocks cannot be sent");
             }
-            endpoint.handle_send_failure(now, failure.transfer);
+            let why = match failure.error {
+                SendError::TooBig => Unsendable::TooBig,
+                _ => Unsendable::Unreadable,
+            };
+            endpoint.handle_send_failure(now, failure.transfer, why);
         }
         if endpoint
             .poll_timeout()

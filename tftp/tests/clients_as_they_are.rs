@@ -36,6 +36,23 @@ fn r1_the_same_request_after_a_silence_starts_anew() {
 }
 
 #[test]
+fn r1_a_request_repeated_while_we_hold_the_transfer_up_is_ignored() {
+    let mut server = Server::new();
+    server.file("f", 50_000);
+    let first = server.rrq(client(2000), "f", "octet", &[]);
+    // The ACK has come, and DATA 2 waits for its turn to leave: the silence is ours.
+    let ack = [0, 4, 0, 1];
+    server
+        .endpoint
+        .handle_datagram(server.now, first[0].path, &ack, &mut Nothing);
+    server.now = server.now + ms(5_000);
+    let sent = server.rrq(client(2000), "f", "octet", &[]);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].data().0, 2);
+    assert_eq!(server.outcomes(), []);
+}
+
+#[test]
 fn r1_r9_another_file_from_the_same_port_replaces_the_old_transfer_silently() {
     for mut server in [Server::new(), Server::single_port()] {
         server.file("f", 50_000);
@@ -212,7 +229,7 @@ fn shutting_down_tells_every_client() {
 
 #[test]
 fn a_file_that_cannot_be_read_fails_its_transfer_only() {
-    use daybreak_tftp::endpoint::{Event, Payload};
+    use daybreak_tftp::endpoint::{Event, Payload, Unsendable};
     let mut server = Server::new();
     server.file("f", 7000);
     let first = server.rrq(client(2000), "f", "octet", &[]);
@@ -230,7 +247,9 @@ fn a_file_that_cannot_be_read_fails_its_transfer_only() {
             break train.transfer;
         }
     };
-    server.endpoint.handle_send_failure(server.now, transfer);
+    server
+        .endpoint
+        .handle_send_failure(server.now, transfer, Unsendable::Unreadable);
     assert!(server.drain()[0].error().1.contains("cannot be read"));
     assert_eq!(server.endpoint.transfers_live(), 1);
     let ended = std::iter::from_fn(|| server.endpoint.poll_event())

@@ -23,6 +23,7 @@ mod incoming;
 mod multishot;
 mod offload;
 mod outgoing;
+mod pace;
 mod portable;
 mod queue;
 mod ready;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use daybreak_tftp::Time;
-use daybreak_tftp::endpoint::{Event as Told, Path, Payload, TransferId};
+use daybreak_tftp::endpoint::{Event as Told, Path, Payload, TransferId, Unsendable};
 
 use super::event::{Event, Stage};
 use super::failure::{Check, check};
@@ -140,7 +140,8 @@ impl World {
             let (sent, unreadable, whole) = self.collect()?;
             replies += self.send(sent)?;
             for transfer in unreadable {
-                self.endpoint.handle_send_failure(self.now, transfer);
+                self.endpoint
+                    .handle_send_failure(self.now, transfer, Unsendable::Unreadable);
                 self.read_events()?;
                 let (sent, ..) = self.collect()?;
                 replies += self.send(sent)?;

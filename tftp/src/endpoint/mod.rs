@@ -39,7 +39,7 @@ pub use config::{Config, Rate};
 pub use events::{Counters, Ended, Event, Outcome};
 pub use types::{
     Host, Listener, Mode, Opened, Path, Payload, Question, Refusal, SocketId, Train, TransferId,
-    Transmit,
+    Transmit, Unsendable,
 };
 
 /// The server side of TFTP, for all clients of one worker. See the module.
@@ -204,17 +204,16 @@ impl<F: Clone> Endpoint<F> {
         self.events.pop_front()
     }
 
-    /// The content of a transfer could not be read when a train of it was sent: it ends with an ERROR.
-    pub fn handle_send_failure(&mut self, now: Time, transfer: TransferId) {
+    /// A train of a transfer cannot be sent, now or later: the transfer ends with an ERROR.
+    pub fn handle_send_failure(&mut self, now: Time, transfer: TransferId, why: Unsendable) {
         let Some(slot) = self.table.slot_of(transfer) else {
             return;
         };
-        self.dismiss(
-            now,
-            slot,
-            Outcome::SendFailed,
-            "the file cannot be read on the server",
-        );
+        let text = match why {
+            Unsendable::Unreadable => "the file cannot be read on the server",
+            Unsendable::TooBig => "the block is too big for the way: ask for a smaller blksize",
+        };
+        self.dismiss(now, slot, Outcome::SendFailed, text);
     }
 
     /// From now on no request is answered: the client asks the other server. What runs goes on.

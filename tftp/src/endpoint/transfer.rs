@@ -219,9 +219,13 @@ impl<F> Transfer<F> {
         matches!(self.phase, Phase::Offered { .. } | Phase::Opened)
     }
 
-    /// How long the client has been silent.
+    /// How long the client has been silent, since it was heard or was sent something new: none while it is we who
+    /// hold it up.
     pub(super) fn silence(&self, now: Time) -> Duration {
-        now.since(self.heard_at)
+        if self.place != Place::Nowhere {
+            return Duration::ZERO;
+        }
+        now.since(self.heard_at.max(self.progress_at))
     }
 
     /// Every block was acknowledged.

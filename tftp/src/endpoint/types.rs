@@ -75,6 +75,15 @@ pub struct Refusal {
     pub text: &'static str,
 }
 
+/// Why a train cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsendable {
+    /// The content cannot be read: it was cut short from outside, or the disk fails.
+    Unreadable,
+    /// A block is larger than the way to the client takes, and may not be fragmented.
+    TooBig,
+}
+
 /// What the driver knows and the protocol does not: which files there are, and who may have them.
 pub trait Host {
     /// A handle to a file; cloned when a train leaves, dropped when its transfer ends.
