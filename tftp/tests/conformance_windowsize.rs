@@ -92,6 +92,19 @@ fn c63_an_ack_inside_the_window_starts_the_next_after_it() {
 }
 
 #[test]
+fn c63_an_ack_soon_after_a_rewind_moves_the_end_of_the_window() {
+    let mut server = Server::new();
+    server.file("f", 512 * 100);
+    let window = first_window(&mut server, "4", 20);
+    server.now = server.now + ms(20);
+    assert_eq!(numbers(&server.ack(&window[0], 2)), range(3, 6));
+    // Its client had 3 and 4 from before: its window is 5 to 8 now, and it acknowledges nothing before 8.
+    server.now = server.now + ms(1);
+    assert_eq!(numbers(&server.ack(&window[0], 4)), range(7, 8));
+    assert_eq!(server.endpoint.counters().rewinds, 1);
+}
+
+#[test]
 fn c64_a_timeout_sends_again_from_the_last_acknowledged_block() {
     let mut server = Server::new();
     server.file("f", 512 * 100);

@@ -421,10 +421,12 @@ impl<F> Transfer<F> {
         }
         // Inside a window (RFC 7440 §4): the client misses what follows.
         if self.may_rewind(now) {
-            self.rewind(now)
-        } else {
-            Acked::Moved
+            return self.rewind(now);
         }
+        // What follows was sent again a moment ago. The client's window starts here all the same: without the
+        // blocks at its end both would wait for a time-out.
+        self.open_window();
+        Acked::Moved
     }
 
     /// Once a round trip: the reports of one gap arrive in a row, and a client that acknowledges every
