@@ -103,7 +103,7 @@ impl<F: Clone> Endpoint<F> {
             last_socket: u16::MAX,
             live: 0,
             draining: false,
-            due: Vec::new(),
+            due: Vec::with_capacity(64),
         }
     }
 
