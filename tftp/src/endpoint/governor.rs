@@ -29,7 +29,11 @@ const RATE_MIN: u64 = 625_000;
 /// Never faster (400 Gbit/s): beyond it there is nothing to govern.
 const RATE_MAX: u64 = 50_000_000_000;
 /// Time over which throughput is measured.
-const THROUGHPUT_WINDOW: Duration = Duration::from_millis(8);
+const THROUGHPUT_WINDOW: Duration = Duration::from_millis(25);
+/// So many epochs at the floor would empty any queue of ours.
+const PINNED_EPOCHS: u32 = 8;
+/// How soon a throughput that was once reached says nothing any more.
+const PEAK_FADES: Duration = Duration::from_secs(20);
 /// So long, and for so many octets beside three of the widest windows, a round trip that shows a short queue may
 /// be missing.
 const DOUBT_MIN: Duration = Duration::from_millis(25);
@@ -68,6 +72,8 @@ pub(super) struct Governor {
     sent: Throughput,
     /// The part of the queue that does not depend on our rate.
     foreign: Duration,
+    /// Epochs in a row that ended at the floor with too long a queue.
+    pinned: u32,
     /// The rate and the queue when the rate began to fall.
     fell_from: Option<(u64, Duration)>,
     timeouts: u32,
@@ -106,6 +112,7 @@ impl Governor {
             delivered: Throughput::default(),
             sent: Throughput::default(),
             foreign: Duration::ZERO,
+            pinned: 0,
             fell_from: None,
             timeouts: 0,
             silent_since: Time::ZERO,
@@ -165,7 +172,7 @@ impl Governor {
         if self.learning && overdue && self.unproven > 3 * self.widest + DOUBT_BYTES {
             self.trust(now);
             self.starting = false;
-            self.rate = (self.rate / 5 * 4).max(RATE_MIN);
+            self.rate = (self.rate / 5 * 4).max(self.floor()).max(RATE_MIN);
         }
     }
 
@@ -265,7 +272,13 @@ impl Governor {
                 self.rate = scaled(self.rate, PARTS + gain);
             }
         }
-        self.rate = self.rate.clamp(RATE_MIN, self.ceiling);
+        self.rate = self.rate.max(self.floor()).clamp(RATE_MIN, self.ceiling);
+    }
+
+    /// However long the queue seems: a good part of what has arrived of late still arrives. Without it, clients and cores
+    /// that are busy for seconds would be taken for a wire that has shrunk to nothing.
+    fn floor(&self) -> u64 {
+        self.delivered.peak / 5 * 2
     }
 
     /// The queue is too long: the rate falls. But a queue that is as long at half the rate is not ours (clients that
@@ -273,6 +286,18 @@ impl Governor {
     fn fall(&mut self, seen: Duration, queue: Duration) {
         let overshot = core::mem::take(&mut self.starting) || queue > 2 * QUEUE_TARGET;
         let most = self.delivered.rate() + self.delivered.rate() / 4;
+        let arrives = self.delivered.rate() >= self.sent.rate() / 10 * 7;
+        // The floor fades a little in each epoch.
+        if self.rate <= self.floor() / 20 * 21 {
+            self.pinned += 1;
+            if arrives && self.pinned >= PINNED_EPOCHS {
+                self.foreign = seen;
+                self.rate = self.delivered.peak;
+                self.pinned = 0;
+            }
+            return;
+        }
+        self.pinned = 0;
         if overshot && most < self.drain_rate() {
             self.rate = most.max(self.rate / 2);
             self.fell_from = None;
@@ -283,7 +308,6 @@ impl Governor {
         if self.rate > from / 2 {
             return;
         }
-        let arrives = self.delivered.rate() >= self.sent.rate() / 10 * 7;
         if arrives && seen >= queue_then / 4 * 3 {
             self.foreign = seen;
             self.rate = from;
@@ -301,9 +325,10 @@ fn scaled(rate: u64, parts: i64) -> u64 {
     rate.saturating_mul(parts) / PARTS.unsigned_abs()
 }
 
-/// The rate at which octets pass: the better of the last two windows.
+/// The rate at which octets pass: the better of the last two windows, and the peak of some time.
 #[derive(Debug, Default)]
 struct Throughput {
+    peak: u64,
     since: Time,
     bytes: u64,
     rates: [u64; 2],
@@ -315,7 +340,11 @@ impl Throughput {
         let elapsed = now.since(self.since);
         if elapsed >= THROUGHPUT_WINDOW {
             let rate = u128::from(self.bytes) * 1_000_000_000 / elapsed.as_nanos().max(1);
-            self.rates = [u64::try_from(rate).unwrap_or(u64::MAX), self.rates[0]];
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            self.rates = [rate, self.rates[0]];
+            let faded = elapsed.as_nanos() * u128::from(self.peak) / PEAK_FADES.as_nanos();
+            let faded = u64::try_from(faded).unwrap_or(u64::MAX);
+            self.peak = self.peak.saturating_sub(faded).max(rate);
             (self.since, self.bytes) = (now, 0);
         }
     }
