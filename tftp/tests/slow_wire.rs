@@ -244,7 +244,11 @@ fn a_storm_ends_within_the_time_of_the_wire_one_client_after_another() {
                 "{storm:?}"
             );
             assert!(storm.dropped_percent < 2.0, "{storm:?}");
-            assert!(storm.first_data_last < storm.last / 10, "{storm:?}");
+            // Nearly at once; where it was lost, when the client's own timer asks again.
+            assert!(
+                storm.first_data_last < Duration::from_millis(1_100),
+                "{storm:?}"
+            );
         }
     }
 }

@@ -30,6 +30,8 @@ const RATE_MIN: u64 = 625_000;
 const RATE_MAX: u64 = 50_000_000_000;
 /// Time over which throughput is measured.
 const THROUGHPUT_WINDOW: Duration = Duration::from_millis(25);
+/// So long without a round trip, and whole windows must be sent to get one.
+const BLIND: Duration = Duration::from_millis(10);
 /// So many epochs at the floor would empty any queue of ours.
 const PINNED_EPOCHS: u32 = 8;
 /// How soon a throughput that was once reached says nothing any more.
@@ -230,6 +232,11 @@ impl Governor {
         if self.learning && now >= self.epoch_ends {
             self.step(now);
         }
+    }
+
+    /// Whether nothing has been heard of the way for a while.
+    pub(super) fn is_blind(&self, now: Time) -> bool {
+        now.since(self.trusted_at) >= BLIND
     }
 
     /// A time-out ran out.

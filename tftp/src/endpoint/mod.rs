@@ -266,7 +266,7 @@ impl<F: Clone> Endpoint<F> {
         loop {
             let table = &self.table;
             let waits = |slot, place| table.get(slot).is_some_and(|t| t.place == place);
-            let slot = egress.next(waits)?;
+            let slot = egress.next(now, waits)?;
             let crowded = egress.is_crowded();
             let transfer = self.table.get_mut(slot)?;
             let (mut wanted, packet) = (transfer.blocks_wanted(), transfer.packet_bytes());
@@ -274,7 +274,7 @@ impl<F: Clone> Endpoint<F> {
                 wanted = wanted.min(1);
             }
             if wanted == 0 || !transfer.has_due() {
-                egress.pop(transfer);
+                egress.pop(transfer, 0);
                 self.timers
                     .set(slot, transfer.deadline(now, self.config.linger));
                 continue;
@@ -291,7 +291,7 @@ impl<F: Clone> Endpoint<F> {
             } else {
                 0
             };
-            egress.pop(transfer);
+            egress.pop(transfer, count * packet);
             egress.governor.sent(now, count * packet, window);
             return Some((slot, count));
         }

@@ -1,7 +1,8 @@
 //! Who sends next, by one way out.
 //!
-//! First DATA for every client before anything else; then those whose wait has reached its bound; then the
-//! shortest remaining transfer, so that boots end one after another instead of all at the last moment. When
+//! First DATA for every client, then those whose wait has reached its bound, then the shortest remaining transfer, so
+//! that boots end one after another instead of all at the last moment. Where the first two bring no answers, some
+//! of the third go before them. When
 //! anything may leave at all is the [`Governor`]'s word.
 //!
 //! A queue names slots. An entry is good while its transfer says that it waits in this queue; others are
@@ -46,6 +47,10 @@ pub(super) struct Egress {
     /// Least remaining blocks first; among equals, first come.
     ordered: BinaryHeap<Reverse<(u64, u64, u32)>>,
     arrivals: u64,
+    /// Octets that ordered transfers may send before the other queues, while nothing is heard of the way: half of
+    /// what those have sent. Single blocks of windows bring no ACK; without some whole windows among them
+    /// nothing would be learned for as long as those queues are full.
+    credit: i64,
 }
 
 impl Egress {
@@ -57,6 +62,7 @@ impl Egress {
             overdue: VecDeque::new(),
             ordered: BinaryHeap::new(),
             arrivals: 0,
+            credit: 0,
         }
     }
 
@@ -76,7 +82,13 @@ impl Egress {
     }
 
     /// The transfer that sends next. `waits` tells whether an entry is still good.
-    pub(super) fn next(&mut self, waits: impl Fn(u32, Place) -> bool) -> Option<u32> {
+    pub(super) fn next(&mut self, now: Time, waits: impl Fn(u32, Place) -> bool) -> Option<u32> {
+        if self.credit > 0
+            && self.governor.is_blind(now)
+            && let Some(slot) = self.next_ordered(&waits)
+        {
+            return Some(slot);
+        }
         for (queue, place) in [
             (&mut self.first, Place::First),
             (&mut self.overdue, Place::Overdue),
@@ -88,6 +100,11 @@ impl Egress {
                 queue.pop_front();
             }
         }
+        self.credit = 0;
+        self.next_ordered(&waits)
+    }
+
+    fn next_ordered(&mut self, waits: &impl Fn(u32, Place) -> bool) -> Option<u32> {
         while let Some(Reverse((.., slot))) = self.ordered.peek() {
             if waits(*slot, Place::Ordered) {
                 return Some(*slot);
@@ -102,8 +119,14 @@ impl Egress {
         self.first.len() > 1
     }
 
-    /// Takes the transfer that [`next`](Self::next) named out of its place.
-    pub(super) fn pop<F>(&mut self, transfer: &mut Transfer<F>) {
+    /// Takes the transfer that [`next`](Self::next) named out of its place; `bytes` of it leave now.
+    pub(super) fn pop<F>(&mut self, transfer: &mut Transfer<F>, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        match transfer.place {
+            Place::First | Place::Overdue => self.credit += bytes / 2,
+            Place::Ordered => self.credit -= bytes,
+            Place::Nowhere | Place::Offer => {}
+        }
         match transfer.place {
             Place::First => drop(self.first.pop_front()),
             Place::Overdue => drop(self.overdue.pop_front()),

@@ -385,6 +385,11 @@ impl<F> Transfer<F> {
         if index > self.highest_sent {
             return Acked::Stale;
         }
+        if index == self.acked && self.lost_while_held(now) {
+            self.place = Place::Nowhere;
+            self.start_over();
+            return Acked::Moved;
+        }
         if index == self.acked {
             // Of the last block of a window, a duplicate never brings DATA (RFC 1123 §4.2.3.1); inside
             // one it reports the gap again.
@@ -427,6 +432,14 @@ impl<F> Transfer<F> {
         // blocks at its end both would wait for a time-out.
         self.open_window();
         Acked::Moved
+    }
+
+    /// The rest of the window waits for its turn, and the client repeats its ACK long after the first part left: that
+    /// part was lost. It is due again, in its turn; while a transfer is held no time-out of its own would tell.
+    fn lost_while_held(&self, now: Time) -> bool {
+        self.place == Place::Ordered
+            && self.next > self.acked + 1
+            && now.since(self.sent_at) >= self.rtt.timeout()
     }
 
     /// Once a round trip: the reports of one gap arrive in a row, and a client that acknowledges every
