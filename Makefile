@@ -11,7 +11,7 @@ SHELL := bash
 
 say = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help run test test-long bench fmt clippy doc deny fuzz clean setup-build setup-test
+.PHONY: help run test test-long bench peers fmt clippy doc deny fuzz clean setup-build setup-test
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,15 @@ test-long: setup-build ## The longer runs: more firmware, more seeds, the fuzzer
 
 bench: setup-build ## The benchmarks
 	cargo bench -p daybreak-bench
+
+PEERS ?=
+peers: setup-build ## Compare with other TFTP servers, on two quiet cores, as root; PEERS='--quick' for a short set
+	@scripts/setup-peers
+	$(call say,Building the programs)
+	cargo build --release -p daybreak-engine -p daybreak-admin -p daybreak-loadtest
+	cargo build --release -p daybreak-bench --features peers --bins
+	$(call say,Measuring: nothing else should run on this machine)
+	target/release/peers $(PEERS)
 
 fmt: ## Check the format
 	$(call say,Format)

@@ -1,2 +1,6 @@
 //! Benchmarks. `benches/` holds criterion's, of the steps that every packet takes: `cargo bench -p daybreak-bench`.
+//! [`peers`] is the comparison against other TFTP servers: `make peers`.
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "peers")]
+pub mod peers;

@@ -1,0 +1,138 @@
+//! The bare sender: what one core pays to send DATA and do nothing else, in CPU seconds for each 10^9 octets.
+//!
+//! Headers and slices of memory leave by `sendmsg` to 64 sockets in turn, 16 blocks a send (UDP GSO) or one block a
+//! send. Somebody reads them on the other core, so that what is measured includes the delivery to a socket, as
+//! with a real server on loopback; the sender waits for him between rounds, asleep. There is no ACK, no request, no
+//! state. Only the sender's thread is counted.
+#![forbid(unsafe_code)]
+
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use daybreak_bench::peers::floor::Floor;
+use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
+
+const BLKSIZE: usize = 1428;
+const HEADER: usize = 4;
+const SOCKETS: usize = 64;
+/// Rounds of one train to each socket that may wait in the receivers' buffers: far less than they hold.
+const ROUNDS_AHEAD: usize = 2;
+/// Octets of the file: more than a cache holds, like real ones.
+const FILE_BYTES: usize = 16 << 20;
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// Blocks of one send
+    #[arg(long, default_value_t = 16)]
+    blocks: usize,
+    /// Octets to send
+    #[arg(long, default_value_t = 1 << 30)]
+    bytes: usize,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    ensure!((1..=44).contains(&args.blocks), "--blocks must be 1 to 44");
+    let rounds = args.bytes.div_ceil(args.blocks * BLKSIZE * SOCKETS);
+    let mut pairs = Vec::new();
+    for _ in 0..SOCKETS {
+        let sink = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let source = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        source.connect(sink.local_addr()?)?;
+        if args.blocks > 1 {
+            setsockopt(&source, UdpGsoSegment, &i32::try_from(HEADER + BLKSIZE)?)?;
+        }
+        pairs.push((source, sink));
+    }
+    let (sources, sinks): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let (read, reads) = mpsc::channel();
+    let blocks = args.blocks;
+    let reader = thread::spawn(move || {
+        // Where there is one core only, they share it.
+        pin(1).ok();
+        take(&sinks, blocks, rounds, &read)
+    });
+    pin(0).ok();
+    let cpu = cpu_s();
+    send(&sources, blocks, rounds, &reads)?;
+    let cpu = cpu_s() - cpu;
+    let Ok(taken) = reader.join() else {
+        anyhow::bail!("the reader died");
+    };
+    taken?;
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let gigabytes = (rounds * SOCKETS * blocks * BLKSIZE) as f64 / 1e9;
+    let floor = Floor {
+        blocks,
+        cpu_s_per_gb: cpu / gigabytes,
+    };
+    println!("{}", serde_json::to_string(&floor)?);
+    Ok(())
+}
+
+/// Sends one train to each socket a round.
+fn send(
+    sources: &[UdpSocket],
+    blocks: usize,
+    rounds: usize,
+    reads: &mpsc::Receiver<()>,
+) -> Result<()> {
+    let file: Vec<u8> = (0..FILE_BYTES).map(|at| (at % 251) as u8).collect();
+    let mut slices = file.chunks_exact(BLKSIZE).cycle();
+    let headers: Vec<[u8; HEADER]> = (0..blocks)
+        .map(|block| [0, 3, 0, u8::try_from(block).unwrap_or(0)])
+        .collect();
+    let mut train = Vec::with_capacity(2 * blocks);
+    for round in 0..rounds {
+        if round >= ROUNDS_AHEAD {
+            reads.recv()?;
+        }
+        for source in sources {
+            train.clear();
+            for (header, slice) in headers.iter().zip(&mut slices) {
+                train.extend([IoSlice::new(header), IoSlice::new(slice)]);
+            }
+            let mut nothing = SendAncillaryBuffer::default();
+            let sent = sendmsg(source, &train, &mut nothing, SendFlags::empty())?;
+            ensure!(sent == blocks * (HEADER + BLKSIZE), "a send was cut short");
+        }
+    }
+    Ok(())
+}
+
+/// Reads what was sent, in its order, and says so after each round.
+fn take(sinks: &[UdpSocket], blocks: usize, rounds: usize, read: &mpsc::Sender<()>) -> Result<()> {
+    let mut packet = [0; HEADER + BLKSIZE];
+    for _ in 0..rounds {
+        for sink in sinks {
+            for _ in 0..blocks {
+                let mut nothing = rustix::net::RecvAncillaryBuffer::default();
+                let mut into = [IoSliceMut::new(&mut packet)];
+                recvmsg(sink, &mut into, &mut nothing, RecvFlags::empty())?;
+            }
+        }
+        // The sender is done with sending when nobody listens any more.
+        read.send(()).ok();
+    }
+    Ok(())
+}
+
+fn pin(core: usize) -> rustix::io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set)
+}
+
+/// CPU time of this thread.
+fn cpu_s() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default().as_secs_f64()
+}
