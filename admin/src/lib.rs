@@ -13,6 +13,7 @@ pub mod configuration;
 pub mod database;
 pub mod edge;
 pub mod effective;
+pub mod http;
 pub mod import;
 pub mod kind;
 pub mod limits;

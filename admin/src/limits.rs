@@ -71,3 +71,42 @@ pub const SCRIPT_BYTES_MAX: usize = 64 << 10;
 
 /// How long publishing waits after it failed, before it tries again.
 pub const PUBLISH_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a session lasts at most. Beyond it: log in again.
+pub const SESSION_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long a session lasts without a request. Beyond it: log in again.
+pub const SESSION_IDLE_MS: u64 = 2 * 60 * 60 * 1000;
+/// How exactly it is noted when a session was last used.
+pub const SESSION_NOTED_MS: u64 = 60 * 1000;
+/// Sessions of one user. Beyond it: the one that was not used for longest ends.
+pub const SESSIONS_OF_A_USER_MAX: usize = 32;
+
+/// The while in which failed log-ins are counted.
+pub const ATTEMPTS_WINDOW_MS: u64 = 5 * 60 * 1000;
+/// Failed log-ins from one address in that while. Beyond it: refused until it is over.
+pub const ATTEMPTS_BY_SOURCE_MAX: u32 = 10;
+/// Failed log-ins with one name in that while. Beyond it: refused until it is over.
+pub const ATTEMPTS_BY_NAME_MAX: u32 = 50;
+/// Addresses and names that are counted at once. Beyond it: newcomers are refused until the while is over.
+pub const ATTEMPT_COUNTERS_MAX: usize = 10_000;
+
+/// Passwords that are computed at once. Beyond it: requests wait for each other.
+pub const PASSWORDS_AT_ONCE_MAX: usize = 2;
+/// Requests that wait for a password to be computed. Beyond it: refused, to be tried again.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+
+/// Octets of a request that is not an upload. Beyond it: refused before it is read.
+pub const REQUEST_BYTES_MAX: usize = 512 << 10;
+/// Objects in one answer. Beyond it: refused; ask for the next page.
+pub const PAGE_ITEMS_MAX: usize = 500;
+/// Objects in one answer, unless the request says otherwise.
+pub const PAGE_ITEMS: usize = 50;
+/// Connections at once. Beyond it: they wait.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// How long a client may take to send the head of a request. Beyond it: the connection is closed.
+pub const REQUEST_HEAD_WAIT: Duration = Duration::from_secs(10);
+/// How long a running request may go on when the process ends.
+pub const SHUTDOWN_SECONDS: u64 = 10;
+
+/// Pieces of an upload that wait in memory for the disk. Beyond it: the sender waits.
+pub const UPLOAD_PIECES_MAX: usize = 4;

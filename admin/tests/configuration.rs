@@ -323,6 +323,7 @@ fn somebody_can_always_administer_the_site() {
     site.apply(Edit::Seal {
         id: id.clone(),
         body,
+        expected: None,
     })
     .expect("a password");
     let lost =

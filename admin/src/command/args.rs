@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use super::serve::ServeArgs;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -76,6 +78,10 @@ pub enum Command {
         #[arg(long, default_value = "24h", value_parser = parse_duration)]
         retention: Duration,
     },
+    /// Serve the administration over HTTP, and publish what is configured, until a signal ends it.
+    ///
+    /// The first start prints a link with which the first administrator is made. There is no default password.
+    Serve(ServeArgs),
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

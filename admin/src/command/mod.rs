@@ -4,7 +4,9 @@ mod args;
 mod exit;
 mod progress;
 mod run;
+mod serve;
 
 pub use args::Args;
 pub use exit::Exit;
 pub use run::run;
+pub use serve::ServeArgs;

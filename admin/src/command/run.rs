@@ -14,6 +14,7 @@ use daybreak_store::{Name, Reader, Reserve, Retention, Store};
 use super::args::{Args, Command};
 use super::exit::Exit;
 use super::progress::Bar;
+use super::serve::serve;
 use crate::import::import;
 use crate::limits::WARNINGS_SHOWN_MAX;
 use crate::list::list;
@@ -46,6 +47,7 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
             };
             run_gc(&existing(args)?, retention)
         }
+        Command::Serve(serving) => serve(&args.data, serving),
     }
 }
 

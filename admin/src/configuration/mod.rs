@@ -71,6 +71,8 @@ pub enum Edit {
         id: Id,
         /// What it says from now on.
         body: Body,
+        /// The revision that `body` was made from.
+        expected: Option<String>,
     },
     /// The object is gone.
     Delete {
@@ -256,8 +258,10 @@ impl Configuration {
                 body.keep_sealed(&before.body);
                 (id, Some(before), body)
             }
-            Edit::Seal { id, body } => {
-                let before = existing(site, body.kind(), &id, &Expected::Any)?;
+            Edit::Seal { id, body, expected } => {
+                let expected =
+                    expected.map_or(Expected::Any, |revision| Expected::OneOf(vec![revision]));
+                let before = existing(site, body.kind(), &id, &expected)?;
                 (id, Some(before), body)
             }
             Edit::Delete {

@@ -187,6 +187,9 @@ impl Body {
 
     /// Reads a body of `kind` as somebody sent it: sealed fields are refused.
     pub fn parse_request(kind: Kind, json: &Value) -> Result<Self, Fault> {
+        if !json.is_object() {
+            return Err(Fault::new("", "a body is a JSON object"));
+        }
         for field in kind.sealed_fields() {
             if json.get(field).is_some() {
                 return Err(Fault::new(*field, "this field cannot be set directly"));

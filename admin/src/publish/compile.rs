@@ -226,7 +226,9 @@ impl<'s> Render<'s> {
         servers: &[FileServer<'_>],
     ) -> Vec<(Name, Arc<[u8]>)> {
         let file = TerminalFile::new(id, terminal, mac, effective, servers);
-        let mut json = serde_json::to_vec_pretty(&file).expect("text keys and plain values");
+        // Compact, and scripts without the terminal's name: a catalog keeps equal contents once, and is written anew
+        // at every change.
+        let mut json = serde_json::to_vec(&file).expect("text keys and plain values");
         json.push(b'\n');
         let mut files = vec![(named(format!("terminals/{mac}.json")), Arc::from(json))];
         let scripts = self.shared.templates.iter().zip(&self.script_servers);

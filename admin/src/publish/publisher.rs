@@ -21,6 +21,8 @@ use crate::limits::PUBLISH_AGAIN_AFTER;
 /// What is published, as far as the configuration goes.
 #[derive(Clone, Debug, Default)]
 pub struct Publication {
+    /// Whether anything was published since the start of this process.
+    pub ran: bool,
     /// The number of the last change that is published.
     pub change: u64,
     /// The generation that it is in.
@@ -222,6 +224,7 @@ impl Shared {
         );
         *last = Some((generation, compiled.files));
         Ok(Publication {
+            ran: true,
             change: site.change(),
             generation,
             problems: compiled.problems,

@@ -2,6 +2,7 @@
 //! what an operator does.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod api;
 pub(crate) mod plant;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 /// A clock that goes when it is told to.
 #[derive(Debug)]
-pub(crate) struct HandClock(AtomicU64);
+pub(crate) struct HandClock(pub(crate) AtomicU64);
 
 impl HandClock {
     pub(crate) fn set(&self, now_ms: u64) {

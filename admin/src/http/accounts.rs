@@ -1,0 +1,178 @@
+//! Set-up, log-in, log-out, passwords.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::{ApiError, Code};
+use super::guard::COOKIE;
+use super::request::{self, Body};
+use super::state::State;
+use crate::kind::LoginName;
+use crate::object::Id;
+use crate::security::{Credential, GateError, Identity, Right, Rights};
+
+/// What the set-up page sends.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SetUp {
+    /// The secret of the set-up link.
+    token: String,
+    /// The name of the first administrator.
+    name: LoginName,
+    /// The password: at least 12 characters.
+    password: String,
+}
+
+/// Who logs in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogIn {
+    /// The name.
+    name: String,
+    /// The password.
+    password: String,
+}
+
+/// A password for somebody.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPassword {
+    /// At least 12 characters.
+    password: String,
+}
+
+/// A password for oneself.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnPassword {
+    /// The one that holds now.
+    current: String,
+    /// At least 12 characters.
+    password: String,
+}
+
+/// Who asks.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Me {
+    /// As the audit knows them.
+    name: String,
+    /// The user, if it is one.
+    #[schema(value_type = Option<String>)]
+    user: Option<Id>,
+    /// What they may do.
+    #[schema(value_type = Vec<Right>)]
+    rights: Rights,
+}
+
+pub(super) async fn set_up(
+    state: web::Data<State>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let SetUp {
+        token,
+        name,
+        password,
+    } = request::typed(&request, body)?;
+    let work = move |state: &State| state.gate.set_up(&token, name.as_str(), password);
+    let id = state.with_password(work).await?;
+    tracing::info!(user = %id, "the set-up is done");
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(super) async fn log_in(
+    state: web::Data<State>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let LogIn { name, password } = request::typed(&request, body)?;
+    let name = LoginName::parse(&name).map_err(|_| ApiError::from(GateError::Wrong))?;
+    // The other end of the connection, never what a header says.
+    let source = request
+        .peer_addr()
+        .map_or_else(String::new, |address| address.ip().to_string());
+    let work = move |state: &State| state.gate.log_in(&source, name.as_str(), &password);
+    let secret = state.with_password(work).await?;
+    let cookie = cookie(&state, secret.reveal(), "");
+    Ok(HttpResponse::NoContent()
+        .insert_header((header::SET_COOKIE, cookie))
+        .finish())
+}
+
+fn cookie(state: &State, value: &str, more: &str) -> String {
+    let secure = if state.secure { "; Secure" } else { "" };
+    format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{more}")
+}
+
+pub(super) async fn log_out(
+    state: web::Data<State>,
+    identity: Identity,
+) -> Result<HttpResponse, ApiError> {
+    let (_, digest) = session(identity)?;
+    state
+        .blocking(move |state| state.gate.log_out(&digest))
+        .await?;
+    let cookie = cookie(&state, "", "; Max-Age=0");
+    Ok(HttpResponse::NoContent()
+        .insert_header((header::SET_COOKIE, cookie))
+        .finish())
+}
+
+fn session(identity: Identity) -> Result<(Id, crate::security::Digest), ApiError> {
+    match identity.by {
+        Credential::Session { user, digest } => Ok((user, digest)),
+        Credential::Key(_) => Err(ApiError::new(
+            Code::Forbidden,
+            "this is for sessions of users, not for API keys",
+        )),
+    }
+}
+
+#[allow(clippy::unused_async, reason = "a handler")]
+pub(super) async fn me(identity: Identity) -> HttpResponse {
+    let user = match identity.by {
+        Credential::Session { user, .. } => Some(user),
+        Credential::Key(_) => None,
+    };
+    HttpResponse::Ok().json(Me {
+        name: identity.actor.name,
+        user,
+        rights: identity.actor.rights,
+    })
+}
+
+pub(super) async fn own_password(
+    state: web::Data<State>,
+    identity: Identity,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let OwnPassword { current, password } = request::typed(&request, body)?;
+    let actor = identity.actor.clone();
+    let (user, _) = session(identity)?;
+    let source = request
+        .peer_addr()
+        .map_or_else(String::new, |address| address.ip().to_string());
+    let work = move |state: &State| {
+        state
+            .gate
+            .change_own_password(&source, &actor, &user, &current, password)
+    };
+    state.with_password(work).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(super) async fn password(
+    state: web::Data<State>,
+    identity: Identity,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let id = request::id(&request)?;
+    let NewPassword { password } = request::typed(&request, body)?;
+    let work = move |state: &State| state.gate.set_password(&identity.actor, &id, password);
+    state.with_password(work).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,183 @@
+//! The application: opened, bound, run.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use daybreak_store::{Store, StoreError};
+
+use super::outer::{nothing, outer};
+use super::state::State;
+use super::table::configure;
+use super::tls::{self, TlsError};
+use crate::configuration::Configuration;
+use crate::database::DatabaseError;
+use crate::edge::{Clock, Entropy};
+use crate::limits::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, REQUEST_HEAD_WAIT, SHUTDOWN_SECONDS};
+use crate::publish::Publisher;
+use crate::security::{Gate, Secret};
+
+/// What a start needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data directory; made, if it is not there.
+    pub data: PathBuf,
+    /// Where to listen; port 0: any free one.
+    pub listen: Vec<SocketAddr>,
+    /// How.
+    pub transport: Transport,
+    /// Threads that answer requests.
+    pub workers: usize,
+}
+
+/// What requests travel in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Nothing: on loopback only.
+    Plain,
+    /// TLS, with the certificate chain and the key in these PEM files.
+    Certificate {
+        /// The chain, the server's own certificate first.
+        chain: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// TLS, with a certificate of our own making for these names, kept in the data directory.
+    Generated(Vec<String>),
+}
+
+/// Why it does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Passwords would travel where others can read them.
+    #[error(
+        "{0} is not a loopback address, and plain HTTP is served on loopback only; give --tls-certificate and --tls-key, \
+         or --tls-generate"
+    )]
+    PlainBeyondLoopback(SocketAddr),
+    /// The data directory cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The configuration cannot be opened.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// No TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No thread, or no event loop.
+    #[error("cannot start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// The application, listening.
+pub struct Application {
+    server: Server,
+    addresses: Vec<SocketAddr>,
+    set_up: Option<Secret>,
+    secure: bool,
+}
+
+impl Application {
+    /// Opens what is in the data directory, binds, and begins to answer once it is awaited. Within a runtime of actix.
+    pub fn build(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StartError> {
+        let secure = settings.transport != Transport::Plain;
+        if let Some(open) = settings
+            .listen
+            .iter()
+            .find(|address| !address.ip().is_loopback())
+            && !secure
+        {
+            return Err(StartError::PlainBeyondLoopback(*open));
+        }
+        let store = Store::open(&settings.data)?;
+        let configuration = Arc::new(Configuration::open(
+            &settings.data.join("config.db"),
+            clock,
+            entropy,
+        )?);
+        let (gate, set_up) = Gate::open(Arc::clone(&configuration))?;
+        let publisher = Publisher::start(Arc::clone(&configuration), Store::open(&settings.data)?)?;
+        let state = web::Data::new(State::new(configuration, store, publisher, gate, secure));
+        let mut http = HttpServer::new(move || {
+            App::new()
+                .app_data(state.clone())
+                .app_data(web::PayloadConfig::new(REQUEST_BYTES_MAX))
+                .wrap(from_fn(outer))
+                .configure(configure)
+                .default_service(web::to(nothing))
+        })
+        .workers(settings.workers)
+        .max_connections(CONNECTIONS_MAX)
+        .client_request_timeout(REQUEST_HEAD_WAIT)
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .disable_signals();
+        let tls = match &settings.transport {
+            Transport::Plain => None,
+            Transport::Certificate { chain, key } => Some(tls::from_files(chain, key)?),
+            Transport::Generated(names) => {
+                Some(tls::generated(&settings.data.join("keys"), names)?)
+            }
+        };
+        for address in &settings.listen {
+            let failed = |source| StartError::Listen {
+                address: *address,
+                source,
+            };
+            let listener = TcpListener::bind(address).map_err(failed)?;
+            http = match &tls {
+                None => http.listen(listener).map_err(failed)?,
+                Some(tls) => http
+                    .listen_rustls_0_23(listener, tls.clone())
+                    .map_err(failed)?,
+            };
+        }
+        Ok(Application {
+            addresses: http.addrs(),
+            server: http.run(),
+            set_up,
+            secure,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The address of the first listener, as a browser takes it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        self.addresses
+            .first()
+            .map_or_else(String::new, |address| format!("{scheme}://{address}"))
+    }
+
+    /// The link with which the first administrator is made; none, if there is one.
+    #[must_use]
+    pub fn set_up_link(&self) -> Option<String> {
+        let secret = self.set_up.as_ref()?;
+        Some(format!("{}/setup#{}", self.url(), secret.reveal()))
+    }
+
+    /// The server: to be awaited, and stopped by its handle.
+    pub fn into_server(self) -> Server {
+        self.server
+    }
+}

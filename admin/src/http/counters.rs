@@ -1,0 +1,146 @@
+//! What is counted, for `/metrics`.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::publish::Publication;
+use crate::site::Site;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    method: String,
+    status: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: String,
+}
+
+/// The counters of the administration.
+pub(super) struct Counters {
+    registry: Registry,
+    requests: Family<Answer, Counter>,
+    seconds: Histogram,
+    objects: Family<OfKind, Gauge>,
+    change: Gauge<i64, AtomicI64>,
+    published_change: Gauge<i64, AtomicI64>,
+    generation: Gauge<i64, AtomicI64>,
+    problems: Gauge<i64, AtomicI64>,
+    publish_seconds: Gauge<f64, AtomicU64>,
+    publish_failing: Gauge<i64, AtomicI64>,
+}
+
+impl Counters {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("daybreak_admin");
+        let counters = Counters {
+            requests: Family::default(),
+            seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            objects: Family::default(),
+            change: Gauge::default(),
+            published_change: Gauge::default(),
+            generation: Gauge::default(),
+            problems: Gauge::default(),
+            publish_seconds: Gauge::default(),
+            publish_failing: Gauge::default(),
+            registry: Registry::default(),
+        };
+        let c = &counters;
+        registry.register(
+            "requests",
+            "Requests that were answered",
+            c.requests.clone(),
+        );
+        registry.register(
+            "request_seconds",
+            "How long answering took",
+            c.seconds.clone(),
+        );
+        registry.register("objects", "Configured objects", c.objects.clone());
+        registry.register(
+            "change",
+            "Number of the last change of the configuration here",
+            c.change.clone(),
+        );
+        registry.register(
+            "published_change",
+            "Number of the last change that is published",
+            c.published_change.clone(),
+        );
+        registry.register(
+            "catalog_generation",
+            "What is published",
+            c.generation.clone(),
+        );
+        registry.register(
+            "problems",
+            "What is wrong with the configuration",
+            c.problems.clone(),
+        );
+        registry.register(
+            "publish_seconds",
+            "How long the last publishing took",
+            c.publish_seconds.clone(),
+        );
+        registry.register(
+            "publish_failing",
+            "1 while publishing fails",
+            c.publish_failing.clone(),
+        );
+        Counters {
+            registry,
+            ..counters
+        }
+    }
+
+    pub(super) fn answered(&self, method: &actix_web::http::Method, status: u16, took: Duration) {
+        // A method is whatever a client sends: only known ones become labels.
+        let known = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+        let method = known
+            .into_iter()
+            .find(|known| *known == method.as_str())
+            .unwrap_or("other");
+        let answer = Answer {
+            method: method.to_owned(),
+            status: status.into(),
+        };
+        self.requests.get_or_create(&answer).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// The text of `/metrics`.
+    pub(super) fn text(
+        &self,
+        site: &Site,
+        publication: &Publication,
+    ) -> Result<String, core::fmt::Error> {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        for kind in crate::kind::Kind::ALL {
+            let label = OfKind {
+                kind: kind.word().to_owned(),
+            };
+            self.objects
+                .get_or_create(&label)
+                .set(count(site.table(kind).len()));
+        }
+        self.change.set(whole(site.change()));
+        self.published_change.set(whole(publication.change));
+        self.generation.set(whole(publication.generation.get()));
+        self.problems.set(count(publication.problems.len()));
+        self.publish_seconds.set(publication.took.as_secs_f64());
+        self.publish_failing
+            .set(i64::from(publication.error.is_some()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,343 @@
+//! The document of the API: OpenAPI 3.1, made from the table of routes and the types themselves.
+//!
+//! It is checked in as `docs/openapi.json`; a test tells when the two differ.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::Method;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::accounts::{LogIn, Me, NewPassword, OwnPassword, SetUp};
+use super::error::{Code, ErrorBody};
+use super::files::{FilePage, FileView, HASH_HEADER};
+use super::guard::Access;
+use super::listing;
+use super::table::{Route, routes};
+use super::views::{AuditPage, EffectiveView, ProblemsView, PublicationView, RightView};
+use crate::kind::{
+    ApiKey, BootServer, FirmwarePackage, Kind, Module, Role, Setting, TermCap, Terminal,
+    TerminalGroup, TerminalServer, User,
+};
+
+/// The whole document.
+#[must_use]
+pub fn document() -> Value {
+    let mut schemas = Schemas::default();
+    schemas.put::<ErrorBody>();
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for route in routes() {
+        let operation = operation(&route, &mut schemas);
+        let path = route.path.replace("{name:.*}", "{name}");
+        paths
+            .entry(path)
+            .or_default()
+            .insert(route.method.as_str().to_lowercase(), operation);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Daybreak administration",
+            "version": "1",
+            "description": "See docs/api.md for what all addresses have in common.",
+            "license": {"name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas.0,
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": super::guard::COOKIE,
+                    "description": "A session. Changes need the header X-Daybreak-Request, too.",
+                },
+            },
+        },
+    })
+}
+
+/// Named schemas, each once.
+#[derive(Default)]
+struct Schemas(BTreeMap<String, Value>);
+
+impl Schemas {
+    /// A reference to the schema of `T`, which is put in with everything that it names.
+    fn put<T: ToSchema>(&mut self) -> Value {
+        let mut named = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut named);
+        for (name, schema) in named {
+            let schema = serde_json::to_value(schema).expect("plain values");
+            self.0.entry(name).or_insert(schema);
+        }
+        json!({"$ref": format!("#/components/schemas/{}", T::name())})
+    }
+
+    fn body_of(&mut self, kind: Kind) -> Value {
+        match kind {
+            Kind::Terminal => self.put::<Terminal>(),
+            Kind::TerminalGroup => self.put::<TerminalGroup>(),
+            Kind::TerminalServer => self.put::<TerminalServer>(),
+            Kind::TermCap => self.put::<TermCap>(),
+            Kind::FirmwarePackage => self.put::<FirmwarePackage>(),
+            Kind::Module => self.put::<Module>(),
+            Kind::BootServer => self.put::<BootServer>(),
+            Kind::User => self.put::<User>(),
+            Kind::Role => self.put::<Role>(),
+            Kind::ApiKey => self.put::<ApiKey>(),
+            Kind::Setting => self.put::<Setting>(),
+        }
+    }
+
+    /// An object of `kind`, as it is shown.
+    fn object_of(&mut self, kind: Kind) -> Value {
+        let name = format!("{kind:?}Object");
+        let body = self.body_of(kind);
+        let mut schema = json!({
+            "type": "object",
+            "required": ["kind", "id", "body", "version", "stamp", "revision"],
+            "properties": {
+                "kind": {"const": kind.word()},
+                "id": {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"},
+                "body": body,
+                "version": {
+                    "description": "For each server, the number of its last change of this object.",
+                    "type": "object", "additionalProperties": {"type": "integer", "minimum": 1},
+                },
+                "stamp": {
+                    "description": "When it was last changed, for an order among concurrent changes.",
+                    "type": "object", "required": ["time_ms", "counter", "node"],
+                    "properties": {
+                        "time_ms": {"type": "integer"}, "counter": {"type": "integer"}, "node": {"type": "string"},
+                    },
+                },
+                "revision": {"description": "What is in the ETag.", "type": "string"},
+            },
+        });
+        if kind == Kind::ApiKey {
+            let secret = "In the answer to POST only: what to send as Authorization: Bearer.";
+            schema["properties"]["secret"] = json!({"type": "string", "description": secret});
+        }
+        self.0.insert(name.clone(), schema);
+        json!({"$ref": format!("#/components/schemas/{name}")})
+    }
+}
+
+/// What goes in and what comes out.
+struct Shape {
+    request: Option<Value>,
+    success: u16,
+    response: Option<Value>,
+    parameters: Vec<Value>,
+}
+
+fn operation(route: &Route, schemas: &mut Schemas) -> Value {
+    let shape = match route.kind {
+        Some(kind) => object_shape(route, kind, schemas),
+        None => shape(route, schemas),
+    };
+    let mut parameters = shape.parameters;
+    if route.path.contains("{id}") {
+        parameters.push(json!({
+            "name": "id", "in": "path", "required": true,
+            "schema": {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"},
+        }));
+    }
+    let mut responses = Map::new();
+    let mut success = json!({"description": "Done."});
+    if let Some(response) = shape.response {
+        success["content"] = response;
+    }
+    responses.insert(shape.success.to_string(), success);
+    let error = json!({
+        "description": "Refused or failed; the code says why.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
+    });
+    for status in error_statuses(route) {
+        responses.insert(status.to_string(), error.clone());
+    }
+    let mut operation = json!({
+        "operationId": operation_id(route),
+        "summary": route.summary,
+        "responses": responses,
+    });
+    if !parameters.is_empty() {
+        operation["parameters"] = Value::Array(parameters);
+    }
+    if let Some(request) = shape.request {
+        operation["requestBody"] = json!({"required": true, "content": request});
+    }
+    match route.access {
+        Access::Public => operation["security"] = json!([]),
+        Access::Identified => operation["security"] = json!([{"session": []}, {"key": []}]),
+        Access::Right(right) => {
+            operation["security"] = json!([{"session": []}, {"key": []}]);
+            operation["description"] = json!(format!("Needs the right `{}`.", right.word()));
+        }
+    }
+    operation
+}
+
+/// Every status that an error of this route can have.
+fn error_statuses(route: &Route) -> Vec<u16> {
+    let reads = route.method == Method::GET;
+    let mut statuses: Vec<u16> = Code::ALL.iter().map(|code| code.status()).collect();
+    statuses.sort_unstable();
+    statuses.dedup();
+    statuses.retain(|status| match status {
+        401 | 403 => route.access != Access::Public || !reads,
+        409 | 412 | 413 | 415 | 422 | 428 | 429 | 507 => !reads,
+        405 => false,
+        _ => true,
+    });
+    statuses
+}
+
+fn operation_id(route: &Route) -> String {
+    let words = route
+        .path
+        .trim_start_matches("/api/v1")
+        .split(['/', '.', '-', '{', '}', ':', '*']);
+    let words = words.filter(|word| !word.is_empty());
+    let name: Vec<&str> = std::iter::once(route.method.as_str())
+        .chain(words)
+        .collect();
+    name.join("_").to_lowercase()
+}
+
+fn as_json(schema: &Value) -> Option<Value> {
+    Some(json!({"application/json": {"schema": schema}}))
+}
+
+fn query((name, what): (&str, &str)) -> Value {
+    json!({"name": name, "in": "query", "description": what, "schema": {"type": "string"}})
+}
+
+fn object_shape(route: &Route, kind: Kind, schemas: &mut Schemas) -> Shape {
+    let one = route.path.ends_with("{id}");
+    let if_match = json!({
+        "name": "If-Match", "in": "header", "schema": {"type": "string"},
+        "description": "The ETag that was read, or *. Needed to change what is there.",
+    });
+    let mut shape = Shape {
+        request: None,
+        success: 200,
+        response: as_json(&schemas.object_of(kind)),
+        parameters: Vec::new(),
+    };
+    match (route.method.as_str(), one) {
+        ("GET", false) => {
+            shape.parameters = listing::parameters(kind).into_iter().map(query).collect();
+            shape.response = as_json(&json!({
+                "type": "object", "required": ["items", "total", "next"],
+                "properties": {
+                    "items": {"type": "array", "items": schemas.object_of(kind)},
+                    "total": {"description": "On all pages.", "type": "integer"},
+                    "next": {"description": "Give it as after for the next page.", "type": ["string", "null"]},
+                },
+            }));
+        }
+        ("POST", _) => {
+            shape.request = as_json(&schemas.body_of(kind));
+            shape.success = 201;
+        }
+        ("PUT", _) => {
+            shape.request = as_json(&schemas.body_of(kind));
+            shape.parameters.push(if_match);
+        }
+        ("PATCH", _) => {
+            let any = json!({"type": "object", "description": "RFC 7396: the fields to change; null removes one."});
+            shape.request = Some(json!({"application/merge-patch+json": {"schema": any}}));
+            shape.parameters.push(if_match);
+        }
+        ("DELETE", _) => {
+            shape.success = 204;
+            shape.response = None;
+            shape.parameters.push(if_match);
+            shape
+                .parameters
+                .push(query(("force", "true: also if others refer to it")));
+        }
+        _ => {}
+    }
+    shape
+}
+
+fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
+    let text = |kind: &str| Some(json!({kind: {"schema": {"type": "string"}}}));
+    let mut shape = Shape {
+        request: None,
+        success: 200,
+        response: None,
+        parameters: Vec::new(),
+    };
+    let empty = |shape: &mut Shape, request: Option<Value>| {
+        (shape.success, shape.request) = (204, request);
+    };
+    match (route.method.as_str(), route.path.as_str()) {
+        ("GET", "/setup") => shape.response = text("text/html"),
+        ("GET", "/setup.js") => shape.response = text("text/javascript"),
+        ("GET", "/healthz" | "/readyz") => shape.response = text("text/plain"),
+        ("GET", "/metrics") => shape.response = text("application/openmetrics-text"),
+        ("GET", "/api/v1/openapi.json") => shape.response = as_json(&json!({"type": "object"})),
+        ("POST", "/api/v1/setup") => empty(&mut shape, as_json(&schemas.put::<SetUp>())),
+        ("POST", "/api/v1/session") => empty(&mut shape, as_json(&schemas.put::<LogIn>())),
+        ("DELETE", "/api/v1/session") => empty(&mut shape, None),
+        ("GET", "/api/v1/session") => shape.response = as_json(&schemas.put::<Me>()),
+        ("PUT", "/api/v1/session/password") => {
+            empty(&mut shape, as_json(&schemas.put::<OwnPassword>()));
+        }
+        ("PUT", "/api/v1/users/{id}/password") => {
+            empty(&mut shape, as_json(&schemas.put::<NewPassword>()));
+        }
+        ("GET", "/api/v1/rights") => {
+            shape.response =
+                as_json(&json!({"type": "array", "items": schemas.put::<RightView>()}));
+        }
+        ("GET", "/api/v1/terminals/{id}/effective") => {
+            shape.response = as_json(&schemas.put::<EffectiveView>());
+        }
+        ("GET", "/api/v1/problems") => shape.response = as_json(&schemas.put::<ProblemsView>()),
+        ("GET", "/api/v1/publication") => {
+            shape.response = as_json(&schemas.put::<PublicationView>());
+        }
+        ("GET", "/api/v1/audit") => {
+            shape.response = as_json(&schemas.put::<AuditPage>());
+            shape.parameters = [
+                ("kind", "with id: only changes of this object"),
+                ("id", "with kind: only changes of this object"),
+                ("before", "only rows before this number: what next gave"),
+                ("limit", "how many rows a page has: 1 to 500, otherwise 50"),
+            ]
+            .map(query)
+            .into();
+        }
+        ("GET", "/api/v1/files") => {
+            shape.response = as_json(&schemas.put::<FilePage>());
+            shape.parameters = [
+                ("prefix", "only names that begin like this"),
+                ("after", "only names after this one: what next gave"),
+                ("limit", "how many files a page has: 1 to 500, otherwise 50"),
+            ]
+            .map(query)
+            .into();
+        }
+        (method, "/api/v1/files/{name:.*}") => {
+            shape.parameters.push(json!({
+                "name": "name", "in": "path", "required": true, "schema": {"type": "string"},
+                "description": "The name that terminals ask for; / stands for itself.",
+            }));
+            if method == "PUT" {
+                shape.parameters.push(json!({
+                    "name": HASH_HEADER, "in": "header", "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                    "description": "The BLAKE3 hash of the file: what arrives otherwise is refused.",
+                }));
+                shape.request = Some(json!({"application/octet-stream": {"schema": {}}}));
+                shape.response = as_json(&schemas.put::<FileView>());
+            } else {
+                empty(&mut shape, None);
+            }
+        }
+        _ => {}
+    }
+    shape
+}

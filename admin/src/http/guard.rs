@@ -1,0 +1,132 @@
+//! Before every handler: who asks, and whether they may.
+//!
+//! An address is reachable only with an [`Access`] beside it in the table of routes. Whatever is not public needs an identity;
+//! a change by a session needs a header, too, that no other site can make a browser send.
+
+use core::future::{Ready, ready};
+use std::rc::Rc;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+
+use super::error::{ApiError, Code};
+use super::state::State;
+use crate::security::{Credential, Identity, Right};
+
+/// The name of the session's cookie.
+pub(super) const COOKIE: &str = "daybreak_session";
+
+/// The header that a change by a session must have.
+pub(super) const HEADER: &str = "x-daybreak-request";
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Public,
+    /// Whoever was let in, whatever their rights.
+    Identified,
+    /// Who has this right.
+    Right(Right),
+}
+
+/// Lets a request through to its handler, or answers in its place.
+pub(super) async fn guard(
+    accesses: Rc<[(Method, Access)]>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    match admit(&accesses, &request) {
+        Ok(identity) => {
+            if let Some(identity) = identity {
+                request.extensions_mut().insert(identity);
+            }
+            next.call(request)
+                .await
+                .map(ServiceResponse::map_into_boxed_body)
+        }
+        Err(refused) => Ok(request.into_response(refused.response())),
+    }
+}
+
+fn admit(
+    accesses: &[(Method, Access)],
+    request: &ServiceRequest,
+) -> Result<Option<Identity>, ApiError> {
+    let access = accesses
+        .iter()
+        .find(|(method, _)| method == request.method());
+    let Some((_, access)) = access else {
+        let methods: Vec<&str> = accesses.iter().map(|(method, _)| method.as_str()).collect();
+        let message = format!("this address knows {}", methods.join(", "));
+        return Err(ApiError::new(Code::MethodNotAllowed, message));
+    };
+    if *access == Access::Public {
+        return Ok(None);
+    }
+    let identity = identify(request)?;
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    let by_session = matches!(identity.by, Credential::Session { .. });
+    if by_session && !safe && !request.headers().contains_key(HEADER) {
+        return Err(ApiError::new(
+            Code::HeaderMissing,
+            "a change by a session needs the header X-Daybreak-Request",
+        ));
+    }
+    match access {
+        Access::Right(right) if !identity.actor.rights.contains(right) => {
+            Err(ApiError::forbidden(*right))
+        }
+        _ => Ok(Some(identity)),
+    }
+}
+
+fn identify(request: &ServiceRequest) -> Result<Identity, ApiError> {
+    let refused = |message: &str| ApiError::new(Code::Unauthenticated, message);
+    let Some(state) = request.app_data::<actix_web::web::Data<State>>() else {
+        return Err(ApiError::internal(&"the application has no state"));
+    };
+    // Who sends an API key means it, whatever cookies a browser adds.
+    if let Some(value) = request.headers().get(header::AUTHORIZATION) {
+        let key = value
+            .to_str()
+            .ok()
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let identity = key.and_then(|key| state.gate.by_key(key.trim()));
+        return identity.ok_or_else(|| refused("this API key is not valid"));
+    }
+    let Some(secret) = cookie(request.request()) else {
+        return Err(refused("nobody is logged in"));
+    };
+    state
+        .gate
+        .by_session(&secret)
+        .ok_or_else(|| refused("the session has ended"))
+}
+
+fn cookie(request: &HttpRequest) -> Option<String> {
+    let headers = request.headers().get_all(header::COOKIE);
+    let texts = headers.filter_map(|value| value.to_str().ok());
+    let mut pairs = texts
+        .flat_map(|text| text.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, value)| value.to_owned())
+}
+
+/// The identity that the guard has found, as a handler's argument.
+impl FromRequest for Identity {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let found = request.extensions().get::<Identity>().cloned();
+        ready(found.ok_or_else(|| {
+            ApiError::internal(&"a handler of a public route asked for an identity")
+        }))
+    }
+}

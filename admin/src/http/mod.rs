@@ -1,0 +1,24 @@
+//! The HTTP API. A handler reads a request, calls the domain, and renders what it says: no SQL here, no HTTP there.
+
+mod accounts;
+mod application;
+mod counters;
+mod document;
+mod error;
+mod files;
+mod guard;
+mod listing;
+mod objects;
+mod outer;
+mod page;
+mod request;
+mod state;
+mod table;
+mod tls;
+mod views;
+
+pub use application::{Application, Settings, StartError, Transport};
+pub use document::document;
+pub use error::{Code, ErrorBody};
+pub use guard::Access;
+pub use table::{Route, routes};

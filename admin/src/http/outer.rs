@@ -1,0 +1,73 @@
+//! Around every request: its identifier, headers that every answer has, the access log, the counters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse, web};
+
+use super::error::{ApiError, Code};
+use super::state::State;
+use crate::security::Identity;
+
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; connect-src 'self'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+pub(super) async fn outer(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    // Ours, never the client's: what is looked for in the log must be one request.
+    let id = format!(
+        "{:x}-{:x}",
+        std::process::id(),
+        SERIAL.fetch_add(1, Ordering::Relaxed)
+    );
+    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let state = request.app_data::<web::Data<State>>().cloned();
+    // Errors of handlers and of the guard are answers by now.
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("x-request-id"), value);
+    }
+    let status = response.status().as_u16();
+    let took = started.elapsed();
+    if let Some(state) = state {
+        state.counters.answered(&method, status, took);
+    }
+    let actor = response
+        .request()
+        .extensions()
+        .get::<Identity>()
+        .map(|identity| identity.actor.name.clone());
+    let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    tracing::info!(request = id, actor, %method, path, status, took_us, "request");
+    Ok(response)
+}
+
+/// What is at no address.
+#[allow(clippy::unused_async, reason = "a handler")]
+pub(super) async fn nothing() -> HttpResponse {
+    ApiError::new(Code::NotFound, "there is nothing at this address").response()
+}

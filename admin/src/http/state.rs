@@ -1,0 +1,96 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use daybreak_store::Store;
+use tokio::sync::Semaphore;
+
+use super::counters::Counters;
+use super::error::{ApiError, Code};
+use crate::configuration::{Actor, Configuration, Edit};
+use crate::limits::{PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX};
+use crate::object::Object;
+use crate::publish::Publisher;
+use crate::security::Gate;
+
+/// What handlers share.
+pub(super) struct State {
+    pub(super) configuration: Arc<Configuration>,
+    pub(super) store: Store,
+    pub(super) publisher: Publisher,
+    pub(super) gate: Gate,
+    pub(super) counters: Counters,
+    // Whether cookies may be sent over plain HTTP: on loopback only.
+    pub(super) secure: bool,
+    passwords: Semaphore,
+    passwords_waiting: Semaphore,
+}
+
+impl State {
+    pub(super) fn new(
+        configuration: Arc<Configuration>,
+        store: Store,
+        publisher: Publisher,
+        gate: Gate,
+        secure: bool,
+    ) -> Self {
+        State {
+            configuration,
+            store,
+            publisher,
+            gate,
+            counters: Counters::new(),
+            secure,
+            passwords: Semaphore::new(PASSWORDS_AT_ONCE_MAX),
+            passwords_waiting: Semaphore::new(PASSWORDS_WAITING_MAX),
+        }
+    }
+
+    /// Makes `edits` off the event loop, and has them published.
+    pub(super) async fn apply(
+        self: &Arc<State>,
+        actor: Actor,
+        edits: Vec<Edit>,
+    ) -> Result<Vec<Option<Arc<Object>>>, ApiError> {
+        self.blocking(move |state| state.configuration.apply(&actor, edits))
+            .await
+    }
+
+    /// Does `work` off the event loop; if it changed anything, that is published.
+    pub(super) async fn blocking<T, E>(
+        self: &Arc<State>,
+        work: impl FnOnce(&State) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        E: Into<ApiError> + Send + 'static,
+    {
+        let state = Arc::clone(self);
+        let outcome = actix_web::web::block(move || {
+            let before = state.configuration.site().change();
+            let outcome = work(&state);
+            if state.configuration.site().change() != before {
+                state.publisher.wake();
+            }
+            outcome
+        });
+        outcome.await?.map_err(Into::into)
+    }
+
+    /// The same for work that computes a password: only so many at once.
+    pub(super) async fn with_password<T, E>(
+        self: &Arc<State>,
+        work: impl FnOnce(&State) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        E: Into<ApiError> + Send + 'static,
+    {
+        let Ok(_waiting) = self.passwords_waiting.try_acquire() else {
+            return Err(ApiError::new(Code::Busy, "too many log-ins at once"));
+        };
+        let permit = self.passwords.acquire().await;
+        let _permit = permit.map_err(|error| ApiError::internal(&error))?;
+        self.blocking(work).await
+    }
+}

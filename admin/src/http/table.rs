@@ -1,0 +1,304 @@
+//! The table of routes: every address with its method, who may use it, what it does, and its handler.
+//!
+//! The application is made from this table and from nothing else, so an address without an access cannot be reached; the
+//! document of the API and the test that walks every route are made from it, too.
+
+use std::rc::Rc;
+
+use actix_web::http::Method;
+use actix_web::{Resource, Route as Handler, web};
+
+use super::guard::{Access, guard};
+use super::{accounts, files, objects, page, views};
+use crate::kind::Kind;
+use crate::security::Right;
+
+/// One method of one address.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The address, with `{id}` where an identifier stands.
+    pub path: String,
+    /// Who may use it.
+    pub access: Access,
+    /// What it does.
+    pub summary: String,
+    /// The kind of object that it is about, if it is one.
+    pub kind: Option<Kind>,
+    handler: Rc<dyn Fn() -> Handler>,
+}
+
+/// Every route.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    let mut routes = Vec::new();
+    public(&mut routes);
+    identified(&mut routes);
+    for kind in Kind::ALL {
+        of_kind(&mut routes, kind);
+    }
+    of_rights(&mut routes);
+    routes
+}
+
+fn add(
+    routes: &mut Vec<Route>,
+    (method, path): (Method, &str),
+    access: Access,
+    summary: &str,
+    handler: impl Fn() -> Handler + 'static,
+) {
+    routes.push(Route {
+        method,
+        path: path.to_owned(),
+        access,
+        summary: summary.to_owned(),
+        kind: None,
+        handler: Rc::new(handler),
+    });
+}
+
+fn public(routes: &mut Vec<Route>) {
+    let all = Access::Public;
+    add(
+        routes,
+        (Method::GET, "/healthz"),
+        all,
+        "Whether the process runs",
+        || web::get().to(views::health),
+    );
+    add(
+        routes,
+        (Method::GET, "/readyz"),
+        all,
+        "Whether what is configured gets published",
+        || web::get().to(views::ready),
+    );
+    add(
+        routes,
+        (Method::GET, "/setup"),
+        all,
+        "The page of the set-up link",
+        || web::get().to(page::set_up),
+    );
+    add(
+        routes,
+        (Method::GET, "/setup.js"),
+        all,
+        "The script of that page",
+        || web::get().to(page::set_up_script),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/openapi.json"),
+        all,
+        "The document of the API",
+        || web::get().to(views::openapi),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/setup"),
+        all,
+        "Make the first administrator, with the secret of the set-up link",
+        || web::post().to(accounts::set_up),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/session"),
+        all,
+        "Log in",
+        || web::post().to(accounts::log_in),
+    );
+}
+
+fn identified(routes: &mut Vec<Route>) {
+    let access = Access::Identified;
+    add(
+        routes,
+        (Method::GET, "/api/v1/session"),
+        access,
+        "Who asks, and what they may do",
+        || web::get().to(accounts::me),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/session"),
+        access,
+        "Log out",
+        || web::delete().to(accounts::log_out),
+    );
+    add(
+        routes,
+        (Method::PUT, "/api/v1/session/password"),
+        access,
+        "Change one's own password; all sessions end",
+        || web::put().to(accounts::own_password),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/rights"),
+        access,
+        "Every right, and the built-in roles that have it",
+        || web::get().to(views::rights),
+    );
+}
+
+fn of_kind(routes: &mut Vec<Route>, kind: Kind) {
+    let all = format!("/api/v1/{}", kind.path());
+    let one = format!("{all}/{{id}}");
+    let word = kind.word();
+    let (read, write) = (
+        Access::Right(Right::to_read(kind)),
+        Access::Right(Right::to_write(kind)),
+    );
+    let from = routes.len();
+    add(
+        routes,
+        (Method::GET, &all),
+        read,
+        &format!("List each {word}"),
+        move || web::get().to(move |state, request| objects::list(kind, state, request)),
+    );
+    add(
+        routes,
+        (Method::POST, &all),
+        write,
+        &format!("Create a {word}"),
+        move || {
+            web::post().to(move |state, identity, request, body| {
+                objects::create(kind, state, identity, request, body)
+            })
+        },
+    );
+    add(
+        routes,
+        (Method::GET, &one),
+        read,
+        &format!("Read a {word}"),
+        move || web::get().to(move |state, request| objects::show(kind, state, request)),
+    );
+    add(
+        routes,
+        (Method::PUT, &one),
+        write,
+        &format!("Replace a {word}"),
+        move || {
+            web::put().to(move |state, identity, request, body| {
+                objects::replace(kind, state, identity, request, body)
+            })
+        },
+    );
+    add(
+        routes,
+        (Method::PATCH, &one),
+        write,
+        &format!("Change fields of a {word}"),
+        move || {
+            web::patch().to(move |state, identity, request, body| {
+                objects::patch(kind, state, identity, request, body)
+            })
+        },
+    );
+    add(
+        routes,
+        (Method::DELETE, &one),
+        write,
+        &format!("Delete a {word}"),
+        move || {
+            web::delete()
+                .to(move |state, identity, request| objects::delete(kind, state, identity, request))
+        },
+    );
+    for route in &mut routes[from..] {
+        route.kind = Some(kind);
+    }
+}
+
+fn of_rights(routes: &mut Vec<Route>) {
+    let right = Access::Right;
+    add(
+        routes,
+        (Method::GET, "/api/v1/terminals/{id}/effective"),
+        right(Right::TerminalsRead),
+        "What holds for a terminal, and where each setting comes from",
+        || web::get().to(views::effective_settings),
+    );
+    add(
+        routes,
+        (Method::PUT, "/api/v1/users/{id}/password"),
+        right(Right::UsersWrite),
+        "Set a user's password; the user's sessions end",
+        || web::put().to(accounts::password),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/problems"),
+        right(Right::ProblemsRead),
+        "What is wrong with the configuration",
+        || web::get().to(views::problems),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/publication"),
+        right(Right::PublicationRead),
+        "What is published",
+        || web::get().to(views::publication),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/audit"),
+        right(Right::AuditRead),
+        "Who changed what, newest first",
+        || web::get().to(views::audit),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/files"),
+        right(Right::FilesRead),
+        "List the files that terminals can ask for",
+        || web::get().to(files::list),
+    );
+    add(
+        routes,
+        (Method::PUT, "/api/v1/files/{name:.*}"),
+        right(Right::FilesWrite),
+        "Upload a file",
+        || web::put().to(files::upload),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/files/{name:.*}"),
+        right(Right::FilesWrite),
+        "Remove a file",
+        || web::delete().to(files::remove),
+    );
+    add(
+        routes,
+        (Method::GET, "/metrics"),
+        right(Right::MetricsRead),
+        "Metrics of the administration",
+        || web::get().to(views::metrics),
+    );
+}
+
+/// Registers every route, each behind the guard.
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    let mut routes = routes();
+    while let Some(first) = routes.first() {
+        let path = first.path.clone();
+        let (here, rest): (Vec<Route>, Vec<Route>) =
+            routes.into_iter().partition(|route| route.path == path);
+        routes = rest;
+        let accesses: Rc<[_]> = here
+            .iter()
+            .map(|route| (route.method.clone(), route.access))
+            .collect();
+        let resource: Resource = here.iter().fold(web::resource(&path), |resource, route| {
+            resource.route((route.handler)())
+        });
+        let wrapped = actix_web::middleware::from_fn(move |request, next| {
+            guard(Rc::clone(&accesses), request, next)
+        });
+        config.service(resource.wrap(wrapped));
+    }
+}

@@ -1,0 +1,236 @@
+//! What is derived from the objects: effective settings, problems, what is published, the audit, the rights there are.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::error::{ApiError, Code};
+use super::request::{self, unknown_parameter, wrong_parameter};
+use super::state::State;
+use crate::database::AuditRow;
+use crate::effective::{Effective, Problem, effective};
+use crate::kind::{Body, Kind};
+use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
+use crate::object::Id;
+use crate::security::{BuiltInRole, Right};
+
+/// What holds for one terminal.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EffectiveView {
+    /// Each setting, with where it comes from.
+    settings: Effective,
+    /// What could not be met.
+    problems: Vec<Problem>,
+}
+
+/// What is wrong with the configuration, as far as it is published.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProblemsView {
+    /// The number of the last change that was looked at.
+    change: u64,
+    /// In the order of their codes.
+    items: Vec<Problem>,
+}
+
+/// What is published.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PublicationView {
+    /// The number of the last change of the configuration.
+    change: u64,
+    /// The number of the last change that is published.
+    published_change: u64,
+    /// The generation of the catalog that it is in.
+    generation: u64,
+    /// How long publishing it took, in milliseconds.
+    took_ms: u64,
+    /// Why the newest state is not published yet, if publishing fails. It is tried again.
+    error: Option<String>,
+}
+
+/// Who changed what.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AuditView {
+    /// The order of all changes on this server.
+    number: i64,
+    /// Milliseconds since 1970.
+    time_ms: u64,
+    /// Who.
+    actor: String,
+    /// `create`, `change` or `delete`.
+    action: String,
+    /// The kind of the object.
+    kind: String,
+    /// The object.
+    id: String,
+    /// What it said before.
+    before: Option<Value>,
+    /// What it says since.
+    after: Option<Value>,
+}
+
+/// A page of the audit, newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AuditPage {
+    items: Vec<AuditView>,
+    /// Give it as `before` for the next page.
+    next: Option<i64>,
+}
+
+/// A right, and what it allows.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RightView {
+    right: Right,
+    meaning: &'static str,
+    /// Built-in roles that have it.
+    roles: Vec<&'static str>,
+}
+
+pub(super) async fn effective_settings(
+    state: web::Data<State>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let id = request::id(&request)?;
+    let site = state.configuration.site();
+    let Some(object) = site.object(Kind::Terminal, &id) else {
+        return Err(ApiError::new(
+            Code::NotFound,
+            format!("there is no terminal {id}"),
+        ));
+    };
+    let Body::Terminal(terminal) = &object.body else {
+        return Err(ApiError::internal(&"a terminal is none"));
+    };
+    let (settings, problems) = effective(&site, object, terminal);
+    Ok(HttpResponse::Ok().json(EffectiveView { settings, problems }))
+}
+
+pub(super) async fn problems(state: web::Data<State>) -> HttpResponse {
+    let publication = state.publisher.publication();
+    HttpResponse::Ok().json(ProblemsView {
+        change: publication.change,
+        items: publication.problems.clone(),
+    })
+}
+
+pub(super) async fn publication(state: web::Data<State>) -> HttpResponse {
+    let publication = state.publisher.publication();
+    HttpResponse::Ok().json(PublicationView {
+        change: state.configuration.site().change(),
+        published_change: publication.change,
+        generation: publication.generation.get(),
+        took_ms: u64::try_from(publication.took.as_millis()).unwrap_or(u64::MAX),
+        error: publication.error.clone(),
+    })
+}
+
+pub(super) async fn audit(
+    state: web::Data<State>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let (mut kind, mut id, mut before, mut limit) = (None, None, None, PAGE_ITEMS);
+    for (name, value) in request::parameters(&request)? {
+        let wrong = |why| wrong_parameter(&name, why);
+        match name.as_str() {
+            "kind" => {
+                kind = Some(Kind::of_word(&value).ok_or_else(|| wrong("there is no such kind"))?);
+            }
+            "id" => id = Some(Id::parse(&value).map_err(|_| wrong("this is not an identifier"))?),
+            "before" => {
+                before = Some(
+                    value
+                        .parse()
+                        .map_err(|_| wrong("this is a number that next gave"))?,
+                );
+            }
+            "limit" => {
+                let count = value
+                    .parse()
+                    .ok()
+                    .filter(|count| (1..=PAGE_ITEMS_MAX).contains(count));
+                limit = count.ok_or_else(|| wrong("a page has 1 to 500 rows"))?;
+            }
+            _ => return Err(unknown_parameter(&name)),
+        }
+    }
+    let of = match (kind, id) {
+        (Some(kind), Some(id)) => Some((kind, id)),
+        (None, None) => None,
+        _ => return Err(wrong_parameter("id", "kind and id go together")),
+    };
+    let count = u32::try_from(limit).unwrap_or(u32::MAX);
+    let work = move |state: &State| {
+        state
+            .configuration
+            .with_database(|database| database.audit(of.as_ref(), before, count))
+    };
+    let rows: Vec<AuditRow> = state.blocking(work).await?;
+    let next = rows
+        .last()
+        .filter(|_| rows.len() == limit)
+        .map(|row| row.number);
+    let json = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
+    let items = rows.into_iter().map(|row| AuditView {
+        number: row.number,
+        time_ms: row.time_ms,
+        actor: row.actor,
+        action: row.action,
+        kind: row.kind,
+        id: row.id,
+        before: json(row.before),
+        after: json(row.after),
+    });
+    Ok(HttpResponse::Ok().json(AuditPage {
+        items: items.collect(),
+        next,
+    }))
+}
+
+#[allow(clippy::unused_async, reason = "a handler")]
+pub(super) async fn rights() -> HttpResponse {
+    let view = |right: Right| RightView {
+        right,
+        meaning: right.meaning(),
+        roles: BuiltInRole::ALL
+            .into_iter()
+            .filter(|role| role.allows(right))
+            .map(BuiltInRole::id)
+            .collect(),
+    };
+    HttpResponse::Ok().json(Right::ALL.map(view))
+}
+
+/// The document of the API.
+#[allow(clippy::unused_async, reason = "a handler")]
+pub(super) async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().json(super::document::document())
+}
+
+/// Whether the process runs.
+#[allow(clippy::unused_async, reason = "a handler")]
+pub(super) async fn health() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+/// Whether what is configured gets published.
+pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
+    let publication = state.publisher.publication();
+    match &publication.error {
+        None if publication.ran => HttpResponse::Ok().content_type("text/plain").body("ok\n"),
+        None => HttpResponse::ServiceUnavailable()
+            .content_type("text/plain")
+            .body("starting\n"),
+        // Why, is told to those who may see it.
+        Some(_) => HttpResponse::ServiceUnavailable()
+            .content_type("text/plain")
+            .body("publishing fails\n"),
+    }
+}
+
+pub(super) async fn metrics(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    let site = state.configuration.site();
+    let text = state.counters.text(&site, &state.publisher.publication());
+    let text = text.map_err(|error| ApiError::internal(&error))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(HttpResponse::Ok().content_type(kind).body(text))
+}
