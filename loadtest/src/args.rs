@@ -1,19 +1,22 @@
-//! What was typed ([`Args`]), and what it means ([`Plan`]).
+//! A run of one fleet, as it is typed ([`Args`]): the [`Plan`] that it means.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use clap::Parser;
-use daybreak_tftp::download::{Profile, Schedule};
+use daybreak_tftp::download::Profile;
 use daybreak_tftp::limits::{BLKSIZE_DEFAULT, BLKSIZE_MAX, BLKSIZE_MIN};
 use daybreak_tftp::wire::OptionKind;
 
+use crate::arrival::{Arrival, Part};
 use crate::content::Content;
 use crate::limits;
 use crate::loss::Loss;
+use crate::pattern::Pattern;
+use crate::plan::{self, BootFile, ContentOf, Fleet, Plan, Role, Server};
 
 /// Boots simulated thin clients from TFTP servers, checks what they get, and measures how long it takes.
 ///
@@ -80,46 +83,6 @@ pub struct Args {
     pub json: bool,
 }
 
-/// What a run is to do. Every value is in its range.
-#[derive(Debug)]
-pub struct Plan {
-    /// In the order in which clients try them.
-    pub servers: Vec<SocketAddr>,
-    /// The files of one boot, in order.
-    pub files: Vec<PlannedFile>,
-    /// How many clients boot.
-    pub clients: u32,
-    /// How many at once, over all threads.
-    pub concurrency: u32,
-    /// What they are like.
-    pub profile: Arc<Profile>,
-    /// Octets of receive buffer of each socket, where a window may be too large for the system's default.
-    pub receive_buffer: Option<usize>,
-    /// What is dropped, each way.
-    pub loss: Loss,
-    /// See [`Args::loss`].
-    pub loss_probability: f64,
-    /// Times through the list of servers.
-    pub rounds: u16,
-    /// From the start to the end of everything.
-    pub deadline: Duration,
-    /// Threads.
-    pub threads: u16,
-    /// Of the losses.
-    pub seed: u64,
-}
-
-/// One file of a boot.
-#[derive(Clone, Debug)]
-pub struct PlannedFile {
-    /// The name that is asked for.
-    pub name: Arc<[u8]>,
-    /// What it holds.
-    pub content: Content,
-    /// What it must hash to.
-    pub blake3: Option<blake3::Hash>,
-}
-
 impl TryFrom<Args> for Plan {
     type Error = Error;
 
@@ -150,20 +113,33 @@ impl TryFrom<Args> for Plan {
             limits::LIST_MAX
         );
         let profile = profile(&args)?;
-        Ok(Plan {
-            servers: args
-                .server
-                .iter()
-                .map(|text| server(text))
-                .collect::<Result<_>>()?,
-            files: files(&args)?,
+        let servers = args
+            .server
+            .iter()
+            .map(|text| server(text))
+            .collect::<Result<Vec<_>>>()?;
+        let (files, contents) = files(&args)?;
+        let fleet = Fleet {
+            name: profile.name.to_owned(),
+            first: 0,
             clients: args.clients,
-            concurrency,
-            receive_buffer: receive_buffer(&profile),
+            receive_buffer: plan::receive_buffer(&profile),
             profile: Arc::new(profile),
+            files,
+            servers: (0..servers.len()).collect(),
+            rounds,
+            arrival: Arrival::default(),
             loss: Loss::new(args.loss).context("--loss must be 0 to 1")?,
             loss_probability: args.loss,
-            rounds,
+        };
+        Ok(Plan {
+            title: fleet.name.clone(),
+            servers,
+            fleets: vec![fleet],
+            contents,
+            clients: args.clients,
+            part: Part::WHOLE,
+            concurrency,
             deadline: seconds("--deadline", args.deadline)?,
             threads: args.threads,
             seed: args.seed,
@@ -171,13 +147,23 @@ impl TryFrom<Args> for Plan {
     }
 }
 
-fn server(text: &str) -> Result<SocketAddr> {
+fn server(text: &str) -> Result<Server> {
+    let address = address(text).map_err(|what| anyhow!("--server {text}: {what}"))?;
+    Ok(Server {
+        name: address.to_string(),
+        address,
+    })
+}
+
+/// The address that a text names.
+///
+/// # Errors
+/// What to write instead.
+pub fn address(text: &str) -> Result<SocketAddr, &'static str> {
     let mut found = text
         .to_socket_addrs()
-        .with_context(|| format!("--server {text}: want an address and a port, as 192.0.2.1:69"))?;
-    found
-        .next()
-        .with_context(|| format!("--server {text}: no such host"))
+        .map_err(|_| "want an address and a port, as 192.0.2.1:69")?;
+    found.next().ok_or("no such host")
 }
 
 fn seconds(option: &str, value: f64) -> Result<Duration> {
@@ -187,7 +173,7 @@ fn seconds(option: &str, value: f64) -> Result<Duration> {
         .with_context(|| format!("{option} must be a number of seconds above 0"))
 }
 
-fn files(args: &Args) -> Result<Vec<PlannedFile>> {
+fn files(args: &Args) -> Result<(Vec<BootFile>, Vec<Content>)> {
     let fits = |option: &str, len: usize| {
         ensure!(
             len == 0 || len == args.file.len(),
@@ -201,9 +187,7 @@ fn files(args: &Args) -> Result<Vec<PlannedFile>> {
     let file = |(position, name): (usize, &String)| {
         let content = match args.expect_file.get(position) {
             Some(path) => {
-                let octets = std::fs::read(path)
-                    .with_context(|| format!("--expect-file {}", path.display()))?;
-                Content::Given(octets.into())
+                plan::expected(path).with_context(|| format!("--expect-file {}", path.display()))?
             }
             None => Content::unknown(),
         };
@@ -211,36 +195,31 @@ fn files(args: &Args) -> Result<Vec<PlannedFile>> {
             blake3::Hash::from_hex(text)
                 .with_context(|| format!("--expect-blake3 {text}: want 64 hexadecimal digits"))
         };
-        let blake3 = args.expect_blake3.get(position).map(hash).transpose()?;
-        Ok(PlannedFile {
-            name: name.as_bytes().into(),
-            content,
-            blake3,
-        })
+        let file = BootFile {
+            role: Role::Other,
+            name: Pattern::literal(name),
+            content: ContentOf::Shared(position),
+            blake3: args.expect_blake3.get(position).map(hash).transpose()?,
+            optional: false,
+        };
+        Ok((file, content))
     };
     args.file.iter().enumerate().map(file).collect()
 }
 
 fn profile(args: &Args) -> Result<Profile> {
-    let mut profile = match args.profile.as_str() {
-        "plain" => Profile::plain(1428, 1),
-        name => Profile::named(name).with_context(|| {
-            format!(
-                "--profile {name}: want plain, {}",
-                Profile::NAMES.join(", ")
-            )
-        })?,
-    };
+    let mut profile = plan::profile_named(&args.profile)
+        .map_err(|what| anyhow!("--profile {}: {what}", args.profile))?;
     if let Some(blksize) = args.blksize {
         ensure!(
             (BLKSIZE_MIN..=BLKSIZE_MAX).contains(&blksize),
             "--blksize must be {BLKSIZE_MIN} to {BLKSIZE_MAX}"
         );
-        ask(&mut profile, OptionKind::Blksize, blksize, BLKSIZE_DEFAULT);
+        plan::ask(&mut profile, OptionKind::Blksize, blksize, BLKSIZE_DEFAULT);
     }
     if let Some(windowsize) = args.windowsize {
         ensure!(windowsize > 0, "--windowsize must be at least 1");
-        ask(&mut profile, OptionKind::Windowsize, windowsize, 1);
+        plan::ask(&mut profile, OptionKind::Windowsize, windowsize, 1);
     }
     if args.timeout.is_some() || args.tries.is_some() {
         let wait = seconds("--timeout", args.timeout.unwrap_or(1.0))?;
@@ -248,35 +227,9 @@ fn profile(args: &Args) -> Result<Profile> {
         if tries == 0 {
             bail!("--tries must be at least 1");
         }
-        profile.request = Schedule::fixed(wait, tries);
-        profile.transfer = Schedule::fixed(wait, tries);
+        plan::wait(&mut profile, wait, tries);
     }
     Ok(profile)
-}
-
-/// A window must fit the socket that it comes to, at what the kernel charges for it: twice the octets, and about a
-/// kilobyte for each packet.
-fn receive_buffer(profile: &Profile) -> Option<usize> {
-    let asked = |kind, default| {
-        let found = profile.options.iter().find(|(asked, _)| *asked == kind);
-        found.map_or(default, |(_, value)| {
-            usize::try_from(*value).unwrap_or(default)
-        })
-    };
-    let blksize = asked(OptionKind::Blksize, usize::from(BLKSIZE_DEFAULT));
-    let bytes = 2 * asked(OptionKind::Windowsize, 1) * (blksize + 1024);
-    (bytes > limits::RECEIVE_BUFFER_DEFAULT).then_some(bytes)
-}
-
-/// Changes what the profile asks for an option; its default value is asked by leaving it out.
-fn ask(profile: &mut Profile, kind: OptionKind, value: u16, default: u16) {
-    let at = profile.options.iter().position(|(asked, _)| *asked == kind);
-    match at {
-        Some(at) if value == default => drop(profile.options.remove(at)),
-        Some(at) => profile.options[at].1 = u64::from(value),
-        None if value == default => {}
-        None => profile.options.push((kind, u64::from(value))),
-    }
 }
 
 #[cfg(test)]
@@ -293,15 +246,21 @@ mod tests {
     #[test]
     fn defaults_are_one_plain_client() {
         let plan = plan("").unwrap();
-        assert_eq!((plan.clients, plan.concurrency, plan.rounds), (1, 1, 1));
-        assert_eq!(plan.profile.options, [(OptionKind::Blksize, 1428)]);
+        assert_eq!(
+            (plan.clients, plan.concurrency, plan.fleets[0].rounds),
+            (1, 1, 1)
+        );
+        assert_eq!(
+            plan.fleets[0].profile.options,
+            [(OptionKind::Blksize, 1428)]
+        );
     }
 
     #[test]
     fn a_profile_keeps_its_order_of_options() {
         let plan = plan("--profile uboot --windowsize 16 --blksize 512").unwrap();
         assert_eq!(
-            plan.profile.options,
+            plan.fleets[0].profile.options,
             [(OptionKind::Timeout, 5), (OptionKind::Windowsize, 16)],
             "the default block size is not asked for"
         );

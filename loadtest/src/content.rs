@@ -13,6 +13,9 @@ pub enum Content {
     Given(Arc<[u8]>),
     /// Learned from the clients: the octets so far, and the length once one of them has reached the end.
     Learned(Vec<u8>, Option<u64>),
+    /// Each client has its own, and nothing is known of any: only what the server itself says of it (`tsize`) is
+    /// checked. The length in octets of the longest.
+    Own(u64),
 }
 
 impl Content {
@@ -27,7 +30,7 @@ impl Content {
     pub fn bytes_given(&self) -> Option<u64> {
         match self {
             Content::Given(octets) => Some(octets.len() as u64),
-            Content::Learned(..) => None,
+            Content::Learned(..) | Content::Own(_) => None,
         }
     }
 
@@ -50,6 +53,7 @@ impl Content {
                 known
             }
             Content::Learned(known, Some(_)) => known,
+            Content::Own(_) => return true,
         };
         known.get(start..start + octets.len()) == Some(octets)
     }
@@ -61,6 +65,10 @@ impl Content {
             Content::Learned(known, end) => {
                 *end.get_or_insert(bytes) == bytes && known.len() as u64 == bytes
             }
+            Content::Own(bytes_max) => {
+                *bytes_max = bytes.max(*bytes_max);
+                true
+            }
         }
     }
 
@@ -70,7 +78,40 @@ impl Content {
         match self {
             Content::Given(known) => known,
             Content::Learned(known, _) => known,
+            Content::Own(_) => &[],
         }
+    }
+
+    /// The length in octets, as far as it is known.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Content::Own(bytes_max) => *bytes_max,
+            known => known.octets().len() as u64,
+        }
+    }
+
+    /// Whether all of it is known.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Content::Given(_) | Content::Learned(_, Some(_)))
+    }
+
+    /// Takes in what other clients learned; whether both agree.
+    pub fn merge(&mut self, other: Content) -> bool {
+        if let (Content::Own(ours), Content::Own(theirs)) = (&mut *self, &other) {
+            *ours = (*ours).max(*theirs);
+            return true;
+        }
+        let (ours, theirs) = (self.octets(), other.octets());
+        let len = ours.len().min(theirs.len());
+        let agree = ours[..len] == theirs[..len]
+            && !(self.is_whole() && theirs.len() > ours.len())
+            && !(other.is_whole() && ours.len() > theirs.len());
+        if agree && !self.is_whole() && (other.is_whole() || theirs.len() > ours.len()) {
+            *self = other;
+        }
+        agree
     }
 }
 

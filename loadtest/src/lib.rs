@@ -4,22 +4,32 @@
 //! every file of the list, in order, from the first server that answers. What it gets is compared octet by octet
 //! with the expected content, or with what the other clients got.
 //!
-//! - [`args`]: what was typed, and the [`args::Plan`] that it means.
-//! - [`content`]: what the files must hold.
-//! - [`client`]: one client, and what it does with a packet or a time-out.
-//! - [`fleet`]: the loop that drives the clients of one thread.
-//! - [`tally`]: what came of them, mergeable; [`report`]: the same for people and for programs.
-//! - [`limits`]: every bound, and the descriptors that the clients need.
+//! - [`args`] and [`scenario`]: what was asked for; [`plan`]: what it means. [`arrival`], [`pattern`], [`loss`],
+//!   [`content`]: when clients come, what they ask for, what the network does to them, what they must get.
+//! - [`client`]: one client, and what it does with a packet or a time-out; [`driver`]: the loop that drives those
+//!   of one thread; [`run`]: all threads.
+//! - [`progress`] and [`watch`]: how far it is, shown while it runs; [`view`]: the same as a picture on a terminal.
+//! - [`tally`] and [`timeline`]: what came of the clients, mergeable; [`report`]: the same for people and for programs;
+//!   [`storm`]: the report of a scenario, as text, JSON and HTML, mergeable too.
+//! - [`processes`]: what the servers' processes used. [`limits`]: every bound.
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod arrival;
 pub mod client;
 pub mod content;
-pub mod fleet;
+pub mod driver;
 pub mod limits;
 pub mod loss;
+pub mod pattern;
+pub mod plan;
+pub mod processes;
+pub mod progress;
 pub mod report;
-mod run;
+pub mod run;
+pub mod scenario;
+pub mod storm;
 pub mod tally;
-
-pub use run::run;
+pub mod timeline;
+pub mod view;
+pub mod watch;

@@ -1,5 +1,7 @@
 //! Every bound of the generator, and what happens at it.
 
+use std::time::Duration;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Clients in one run. Beyond it: refused at the start. Each one costs about half a kilobyte until it ends.
@@ -13,6 +15,15 @@ pub const THREADS_MAX: u16 = 256;
 
 /// Files of one boot, and servers. Beyond it: refused at the start.
 pub const LIST_MAX: usize = 256;
+
+/// Fleets, servers and file sets of a scenario. Beyond it: refused at the start. A fleet has a megabyte of histograms a thread.
+pub const FLEETS_MAX: usize = 64;
+
+/// Processes that share a scenario. Beyond it: refused at the start.
+pub const SHARES_MAX: u32 = 256;
+
+/// How far ahead a start may be set. Beyond it: refused.
+pub const START_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Largest datagram that is read, in octets: the largest block and its header. Beyond it: cut by the kernel.
 pub const DATAGRAM_BYTES_MAX: usize = 65_535;

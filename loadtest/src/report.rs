@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::args::Plan;
-use crate::tally::Tally;
+use crate::plan::{BootFile, ContentOf, Plan};
+use crate::run::{Found, Measured};
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -74,7 +74,7 @@ pub struct Clients {
 }
 
 /// Quantiles, in milliseconds, to three digits. All zero when `count` is.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the field's own")]
 pub struct Distribution {
     pub count: u64,
@@ -87,7 +87,7 @@ pub struct Distribution {
 }
 
 /// Packets, as the clients saw them.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packets {
     /// Taken in by the clients: what `lost_in` counts is not among them.
     pub received: u64,
@@ -143,38 +143,39 @@ pub struct Generator {
     pub threads: u16,
 }
 
-/// What was measured around the clients.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Measured {
-    pub(crate) cpu_s: f64,
-    pub(crate) kernel_receive_drops: u64,
-}
-
 impl Report {
-    pub(crate) fn new(plan: &Plan, tally: Tally, measured: Measured) -> Report {
+    /// The report of a run of the one fleet of a command line.
+    #[must_use]
+    pub fn new(plan: &Plan, found: &Found) -> Report {
         let Measured {
             cpu_s,
             kernel_receive_drops,
-        } = measured;
-        let elapsed_s = tally.elapsed.as_secs_f64();
+        } = found.measured;
+        let fleet = &plan.fleets[0];
+        let contents = &found.tally.contents;
+        let tally = &found.tally.fleets[0];
+        let elapsed_s = found.tally.elapsed.as_secs_f64();
         #[allow(clippy::cast_precision_loss, reason = "for people")]
         let bytes = tally.bytes as f64;
         let per = |amount: f64, of: f64| if of > 0.0 { amount / of } else { 0.0 };
-        let options = plan.profile.options.iter();
-        let packets = tally.packets;
-        let file = |(file, content): (&crate::args::PlannedFile, &crate::content::Content)| File {
-            name: String::from_utf8_lossy(&file.name).into_owned(),
-            bytes: content.octets().len() as u64,
-            blake3: blake3::hash(content.octets()).to_hex().to_string(),
+        let options = fleet.profile.options.iter();
+        let file = |file: &BootFile| {
+            let (ContentOf::Shared(content) | ContentOf::Each(content)) = file.content;
+            let octets = contents[content].octets();
+            File {
+                name: file.name.as_str().to_owned(),
+                bytes: octets.len() as u64,
+                blake3: blake3::hash(octets).to_hex().to_string(),
+            }
         };
         Report {
             schema: 1,
             scenario: Scenario {
-                profile: plan.profile.name,
+                profile: fleet.profile.name,
                 options: options.map(|(kind, value)| (kind.name(), *value)).collect(),
                 clients: plan.clients,
                 concurrency: plan.concurrency,
-                loss: plan.loss_probability,
+                loss: fleet.loss_probability,
                 seed: plan.seed,
             },
             clients: Clients {
@@ -189,30 +190,38 @@ impl Report {
             elapsed_s,
             bytes: tally.bytes,
             throughput_bytes_per_s: per(bytes, elapsed_s),
-            packets: Packets {
-                received: packets.received,
-                sent: packets.sent,
-                duplicate: packets.duplicate,
-                ahead: packets.ahead,
-                strangers: packets.strangers,
-                retries: packets.retries,
-                lost_in: packets.lost_in,
-                lost_out: packets.lost_out,
-                send_errors: packets.send_errors,
-                kernel_receive_drops,
-            },
-            servers: (plan.servers.iter().zip(tally.served))
-                .map(|(address, completed)| Server {
-                    address: address.to_string(),
-                    completed,
+            packets: Packets::new(tally.packets, kernel_receive_drops),
+            servers: (plan.servers.iter().zip(&tally.served))
+                .map(|(server, completed)| Server {
+                    address: server.address.to_string(),
+                    completed: *completed,
                 })
                 .collect(),
-            files: plan.files.iter().zip(&tally.contents).map(file).collect(),
+            files: fleet.files.iter().map(file).collect(),
             generator: Generator {
                 cpu_s,
                 cpu_s_per_gb: per(cpu_s * 1e9, bytes),
                 threads: plan.threads,
             },
+        }
+    }
+}
+
+impl Packets {
+    /// What the clients counted, and what the kernel did.
+    #[must_use]
+    pub fn new(counted: crate::tally::Packets, kernel_receive_drops: u64) -> Packets {
+        Packets {
+            received: counted.received,
+            sent: counted.sent,
+            duplicate: counted.duplicate,
+            ahead: counted.ahead,
+            strangers: counted.strangers,
+            retries: counted.retries,
+            lost_in: counted.lost_in,
+            lost_out: counted.lost_out,
+            send_errors: counted.send_errors,
+            kernel_receive_drops,
         }
     }
 }

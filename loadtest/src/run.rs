@@ -1,29 +1,49 @@
-//! One run: the threads, the watch over them, and the report.
+//! One run: the threads, the watch over them, and what they found.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
-use std::sync::atomic::Ordering;
 
-use crate::args::Plan;
-use crate::fleet::{self, Progress, Share};
+use crate::driver::{self, Share};
 use crate::limits;
-use crate::report::{Measured, Report};
+use crate::plan::Plan;
+use crate::progress::{Progress, Snapshot};
 use crate::tally::Tally;
+use crate::watch::{Verdict, Watch};
 
-/// How often the progress is shown.
+/// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Boots all clients of a plan; with `watch`, a bar on the standard error shows how far they are.
+/// What a run found.
+#[derive(Debug)]
+pub struct Found {
+    /// What came of the clients.
+    pub tally: Tally,
+    /// What was measured around them.
+    pub measured: Measured,
+    /// Whether somebody ended it before everybody was done.
+    pub stopped: bool,
+}
+
+/// What was measured around the clients.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Measured {
+    /// CPU time of this process, in seconds.
+    pub cpu_s: f64,
+    /// Datagrams that this host's kernel dropped for want of receive buffer, at any UDP socket.
+    pub kernel_receive_drops: u64,
+}
+
+/// Boots all clients of a plan; the watch is shown how far they are, and may end it.
 ///
 /// # Errors
-/// When the system does not give what the clients need; clients that fail are in the report.
-pub fn run(plan: &Plan, watch: bool) -> Result<Report> {
+/// When the system does not give what the clients need; clients that fail are in the tally.
+pub fn run(plan: &Plan, watch: &mut dyn Watch) -> Result<Found> {
     limits::raise_descriptors(plan.concurrency)?;
-    let progress = Progress::default();
+    let progress = Progress::new(plan);
     let drops = kernel_receive_drops();
     let cpu = cpu_s();
     let tally = thread::scope(|scope| {
@@ -31,86 +51,90 @@ pub fn run(plan: &Plan, watch: bool) -> Result<Report> {
         for share in shares(plan) {
             let (done, progress) = (done.clone(), &progress);
             // The watcher is gone only when another thread has failed.
-            scope.spawn(move || done.send(fleet::run(plan, share, progress)).ok());
+            scope.spawn(move || done.send(driver::run(plan, share, progress)).ok());
         }
         drop(done);
-        gather(plan, watch, &progress, &ended)
+        let gathered = gather(plan, watch, &progress, &ended);
+        // Where one thread has failed, the others need not go on.
+        progress.stop.fetch_or(gathered.is_err(), Ordering::Relaxed);
+        gathered
     })?;
     let measured = Measured {
         cpu_s: cpu_s() - cpu,
         kernel_receive_drops: kernel_receive_drops().saturating_sub(drops),
     };
-    Ok(Report::new(plan, judge(plan, tally), measured))
+    Ok(Found {
+        tally: judge(plan, tally),
+        measured,
+        stopped: progress.stop.into_inner(),
+    })
 }
 
 fn gather(
     plan: &Plan,
-    watch: bool,
+    watch: &mut dyn Watch,
     progress: &Progress,
     ended: &mpsc::Receiver<std::io::Result<Tally>>,
 ) -> Result<Tally> {
-    let bar = if watch {
-        ProgressBar::new(plan.clients.into())
-    } else {
-        ProgressBar::hidden()
-    };
-    let style = "{elapsed} {bar:40} {pos} of {len} clients{msg}";
-    bar.set_style(ProgressStyle::with_template(style).expect("a sound template"));
+    let start = Instant::now();
     let mut whole: Option<Tally> = None;
+    let mut look = |snapshot: Snapshot| {
+        if watch.look(start.elapsed(), &snapshot) == Verdict::Stop {
+            progress.stop.store(true, Ordering::Relaxed);
+        }
+    };
+    look(progress.snapshot());
     loop {
         match ended.recv_timeout(TICK) {
             Ok(tally) => {
                 let tally = tally.context("driving the clients")?;
                 match &mut whole {
-                    Some(whole) => whole.merge(tally),
+                    Some(whole) => whole.merge(tally, plan),
                     None => whole = Some(tally),
                 }
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                let failed = progress.failed.load(Ordering::Relaxed);
-                let completed = progress.completed.load(Ordering::Relaxed);
-                bar.set_position(u64::from(completed) + u64::from(failed));
-                if failed > 0 {
-                    bar.set_message(format!(", {failed} failed"));
-                }
-            }
+            Err(mpsc::RecvTimeoutError::Timeout) => look(progress.snapshot()),
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
     }
-    bar.finish_and_clear();
+    watch.end();
     whole.context("a thread of the generator died")
 }
 
-/// The clients of each thread: numbers and places at once are spread evenly.
+/// The clients of each thread: they, and the places at once, are spread evenly.
 fn shares(plan: &Plan) -> Vec<Share> {
     let threads = u32::from(plan.threads).min(plan.concurrency);
-    let part = |whole: u32, thread: u32| whole / threads + u32::from(thread < whole % threads);
-    let mut first = 0;
+    let places =
+        |thread: u32| plan.concurrency / threads + u32::from(thread < plan.concurrency % threads);
     let share = |thread| {
-        let clients = part(plan.clients, thread);
-        let share = Share {
-            first,
+        let part = plan.part.thread(thread, threads);
+        let mine = plan.fleets.iter();
+        let clients = mine
+            .map(|fleet| part.count(fleet.first, fleet.clients))
+            .sum();
+        let concurrency = places(thread);
+        Share {
+            part,
+            // Cards are dealt one by one: one more client than places is nobody who waits for his turn.
+            concurrency: if plan.in_turn() { concurrency } else { clients },
             clients,
-            concurrency: part(plan.concurrency, thread),
-        };
-        first += clients;
-        share
+        }
     };
     (0..threads).map(share).collect()
 }
 
 /// Checks what the clients agreed on against what it must hash to.
 fn judge(plan: &Plan, mut tally: Tally) -> Tally {
-    let wrong = plan
-        .files
-        .iter()
-        .zip(&tally.contents)
-        .any(|(file, content)| {
-            file.blake3
-                .is_some_and(|expected| blake3::hash(content.octets()) != expected)
-        });
-    if wrong {
-        tally.fail_completed();
+    let files = plan.fleets.iter().flat_map(|fleet| &fleet.files);
+    let mut judged = std::collections::BTreeSet::new();
+    for file in files {
+        let (crate::plan::ContentOf::Shared(content), Some(expected)) = (file.content, file.blake3)
+        else {
+            continue;
+        };
+        if judged.insert(content) && blake3::hash(tally.contents[content].octets()) != expected {
+            tally.fail_content(content, plan);
+        }
     }
     tally
 }
@@ -141,12 +165,18 @@ mod tests {
 
     #[test]
     fn shares_add_up() {
-        let line = "x --server [::1]:69 --file a --clients 11 --concurrency 5 --threads 3";
-        let plan = Plan::try_from(Args::try_parse_from(line.split(' ')).unwrap()).unwrap();
-        let shares = shares(&plan);
-        let all = |what: fn(&Share) -> u32| shares.iter().map(what).collect::<Vec<_>>();
-        assert_eq!(all(|share| share.clients), [4, 4, 3]);
-        assert_eq!(all(|share| share.concurrency), [2, 2, 1]);
-        assert_eq!(all(|share| share.first), [0, 4, 8]);
+        let line = "x --server [::1]:69 --file a --clients 11 --threads 3 --concurrency";
+        let shares = |concurrency: &str| {
+            let words = line.split(' ').chain([concurrency]);
+            shares(&Plan::try_from(Args::try_parse_from(words).unwrap()).unwrap())
+        };
+        let all =
+            |shares: &[Share], what: fn(&Share) -> u32| shares.iter().map(what).collect::<Vec<_>>();
+        let in_turn = shares("5");
+        assert_eq!(all(&in_turn, |share| share.clients), [4, 4, 3]);
+        assert_eq!(all(&in_turn, |share| share.concurrency), [2, 2, 1]);
+        assert_eq!(all(&in_turn, |share| share.part.first), [0, 1, 2]);
+        let at_once = shares("11");
+        assert_eq!(all(&at_once, |share| share.concurrency), [4, 4, 3]);
     }
 }

@@ -5,35 +5,38 @@ mod responder;
 use std::fs;
 
 use clap::Parser;
-use daybreak_loadtest::args::{Args, Plan};
+use daybreak_loadtest::args::Args;
+use daybreak_loadtest::plan::Plan;
 use daybreak_loadtest::report::Report;
+use daybreak_loadtest::run;
+use daybreak_loadtest::watch::Nobody;
 use responder::Responder;
 
 fn content(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at * 7 % 251) as u8).collect()
 }
 
-fn run(servers: &[&Responder], line: &str) -> Report {
+fn boot(servers: &[&Responder], line: &str) -> Report {
     let addresses: Vec<_> = servers
         .iter()
         .map(|server| server.address.to_string())
         .collect();
-    run_on(&addresses.join(","), line)
+    boot_on(&addresses.join(","), line)
 }
 
-fn run_on(servers: &str, line: &str) -> Report {
+fn boot_on(servers: &str, line: &str) -> Report {
     let words = ["x", "--server", servers]
         .into_iter()
         .chain(line.split_whitespace());
     let plan = Plan::try_from(Args::try_parse_from(words).unwrap()).unwrap();
-    daybreak_loadtest::run(&plan, false).unwrap()
+    Report::new(&plan, &run::run(&plan, &mut Nobody).unwrap())
 }
 
 #[test]
 fn every_client_gets_every_file() {
     let (kernel, config) = (content(100_000), content(1428));
     let server = Responder::start(&[("kernel", &kernel), ("config", &config), ("empty", &[])]);
-    let report = run(&[&server], "--file kernel,config,empty --clients 20");
+    let report = boot(&[&server], "--file kernel,config,empty --clients 20");
     assert_eq!((report.clients.completed, report.clients.failed), (20, 0));
     assert_eq!(report.bytes, 20 * 101_428);
     assert_eq!(
@@ -55,7 +58,7 @@ fn every_client_gets_every_file() {
 fn windows_threads_and_turns_change_nothing() {
     let server = Responder::start(&[("f", &content(100_000))]);
     let line = "--file f --clients 31 --concurrency 5 --threads 2 --windowsize 16 --blksize 1024";
-    let report = run(&[&server], line);
+    let report = boot(&[&server], line);
     assert_eq!((report.clients.completed, report.bytes), (31, 3_100_000));
     assert_eq!(report.servers[0].completed, 31);
 }
@@ -64,7 +67,7 @@ fn windows_threads_and_turns_change_nothing() {
 fn every_profile_boots() {
     let server = Responder::start(&[("f", &content(20_000))]);
     for name in daybreak_tftp::download::Profile::NAMES {
-        let report = run(
+        let report = boot(
             &[&server],
             &format!("--file f --clients 3 --profile {name}"),
         );
@@ -77,7 +80,7 @@ fn losses_delay_but_do_not_fail() {
     let server = Responder::start(&[("f", &content(50_000))]);
     for windowsize in [1, 8] {
         let line = "--file f --clients 10 --loss 0.05 --timeout 0.02 --tries 50 --windowsize";
-        let report = run(&[&server], &format!("{line} {windowsize}"));
+        let report = boot(&[&server], &format!("{line} {windowsize}"));
         assert_eq!(report.clients.completed, 10, "{:?}", report.clients);
         assert!(report.packets.lost_in > 0 && report.packets.lost_out > 0);
         assert!(report.packets.retries > 0);
@@ -90,7 +93,7 @@ fn a_dead_server_is_passed_over() {
     let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let server = Responder::start(&[("f", &content(5000))]);
     let servers = format!("{},{}", dead.local_addr().unwrap(), server.address);
-    let report = run_on(&servers, "--file f --clients 4 --timeout 0.05 --tries 2");
+    let report = boot_on(&servers, "--file f --clients 4 --timeout 0.05 --tries 2");
     assert_eq!(report.clients.completed, 4);
     assert_eq!(
         (report.servers[0].completed, report.servers[1].completed),
@@ -104,10 +107,10 @@ fn a_dead_server_is_passed_over() {
 fn each_failure_has_its_cause() {
     let server = Responder::start(&[("f", &content(5000))]);
     let causes = |report: Report| report.clients.failures.into_iter().collect::<Vec<_>>();
-    let missing = run(&[&server], "--file g --clients 2");
+    let missing = boot(&[&server], "--file g --clients 2");
     assert_eq!(causes(missing), [("error-1".to_owned(), 2)]);
     let hash = blake3::hash(b"another").to_hex();
-    let other = run(
+    let other = boot(
         &[&server],
         &format!("--file f --clients 2 --expect-blake3 {hash}"),
     );
@@ -115,14 +118,14 @@ fn each_failure_has_its_cause() {
     assert_eq!(causes(other), [("content".to_owned(), 2)]);
     let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let dead = dead.local_addr().unwrap().to_string();
-    let nobody = run_on(&dead, "--file f --clients 2 --timeout 0.02 --tries 2");
+    let nobody = boot_on(&dead, "--file f --clients 2 --timeout 0.02 --tries 2");
     assert_eq!(causes(nobody), [("no-answer".to_owned(), 2)]);
-    let late = run_on(
+    let late = boot_on(
         &dead,
         "--file f --clients 3 --concurrency 2 --deadline 0.05",
     );
     assert_eq!(causes(late), [("deadline".to_owned(), 3)]);
-    let long = run(
+    let long = boot(
         &[&server],
         &format!("--file {} --clients 1", "n".repeat(3000)),
     );
@@ -136,11 +139,11 @@ fn the_expected_file_is_compared() {
     let server = Responder::start(&[("f", &right)]);
     let line = format!("--file f --clients 2 --expect-file {}", path.display());
     fs::write(&path, &right).unwrap();
-    let same = run(&[&server], &line);
+    let same = boot(&[&server], &line);
     fs::write(&path, [&right[..4999], b"X"].concat()).unwrap();
-    let differs = run(&[&server], &line);
+    let differs = boot(&[&server], &line);
     fs::write(&path, &right[..4998]).unwrap();
-    let shorter = run(&[&server], &line);
+    let shorter = boot(&[&server], &line);
     fs::remove_file(&path).unwrap();
     assert_eq!(same.clients.completed, 2);
     assert_eq!(differs.clients.failures["content"], 2);
@@ -150,7 +153,7 @@ fn the_expected_file_is_compared() {
 #[test]
 fn the_json_has_the_shape_that_is_promised() {
     let server = Responder::start(&[("f", &content(10))]);
-    let report = run(&[&server], "--file f --clients 1");
+    let report = boot(&[&server], "--file f --clients 1");
     let json = serde_json::to_value(&report).unwrap();
     let mut keys: Vec<_> = json
         .as_object()

@@ -7,9 +7,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind};
+use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use daybreak_tftp::Time;
@@ -17,30 +18,25 @@ use daybreak_tftp::download::LocalPort;
 use daybreak_tftp::limits::REQUEST_BYTES_MAX;
 use rustix::event::{Timespec, epoll};
 
-use crate::args::Plan;
-use crate::client::{Booted, Client, Next, micros};
+use crate::arrival::{Arrivals, Arriving, Part};
+use crate::client::{Booted, Client, Next, as_micros, micros};
 use crate::limits;
-use crate::loss::Luck;
+use crate::plan::{Fleet, Plan};
+use crate::progress::Progress;
 use crate::tally::{Failure, Tally};
 
-/// What all threads have done so far, for whoever watches.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Clients that got every file.
-    pub completed: AtomicU32,
-    /// Clients that failed.
-    pub failed: AtomicU32,
-}
+/// How often a loop that waits looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Which clients a thread drives.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
-    /// The number of the first.
-    pub first: u32,
-    /// How many.
-    pub clients: u32,
-    /// How many at once.
+    /// Which.
+    pub part: Part,
+    /// How many at once. Where there are more, the next one is powered on when a place is free.
     pub concurrency: u32,
+    /// How many in all.
+    pub clients: u32,
 }
 
 struct Seat {
@@ -51,9 +47,13 @@ struct Seat {
     alarm: Option<Time>,
 }
 
-struct Fleet<'a> {
+struct Driver<'a> {
     plan: &'a Plan,
     progress: &'a Progress,
+    /// Whether clients wait for each other: then one is powered on when its turn comes, not when it is due.
+    in_turn: bool,
+    /// Whether somebody has ended the run.
+    stopped: bool,
     origin: Instant,
     epoll: OwnedFd,
     seats: Vec<Option<Seat>>,
@@ -69,33 +69,37 @@ struct Fleet<'a> {
 /// # Errors
 /// When the system refuses what the loop itself needs.
 pub fn run(plan: &Plan, share: Share, progress: &Progress) -> io::Result<Tally> {
-    let contents = plan.files.iter().map(|file| file.content.clone()).collect();
     let seats = share.concurrency as usize;
-    let mut fleet = Fleet {
+    let mut driver = Driver {
         plan,
         progress,
+        in_turn: share.concurrency < share.clients,
+        stopped: false,
         origin: Instant::now(),
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         seats: (0..seats).map(|_| None).collect(),
         free: Vec::new(),
         alarms: BinaryHeap::new(),
-        tally: Tally::new(plan.servers.len(), contents),
+        tally: Tally::new(plan),
         datagram: vec![0; limits::DATAGRAM_BYTES_MAX],
         packet: [0; REQUEST_BYTES_MAX],
     };
-    fleet.run(share)?;
-    fleet.tally.elapsed = fleet.origin.elapsed();
-    Ok(fleet.tally)
+    driver.run(share.part)?;
+    driver.tally.elapsed = driver.origin.elapsed();
+    Ok(driver.tally)
 }
 
-impl Fleet<'_> {
-    fn run(&mut self, share: Share) -> io::Result<()> {
-        let mut waiting = share.first..share.first + share.clients;
-        // Everybody who fits is powered on at the same moment. What a client needs of this system is made
-        // ready before that.
-        let together = self.seats.len().min(waiting.len());
-        for (index, number) in (0..together).zip(&mut waiting) {
-            self.seat(index, number, Time::ZERO);
+impl Driver<'_> {
+    fn run(&mut self, part: Part) -> io::Result<()> {
+        let mut waiting = self.plan.arrivals(part).peekable();
+        // Everybody who is due at once, and fits, is powered on at the same moment. What a client needs of this
+        // system is made ready before that.
+        let mut together = 0;
+        while together < self.seats.len()
+            && let Some(who) = waiting.next_if(|who| who.at == Time::ZERO)
+        {
+            self.seat(together, who, Time::ZERO);
+            together += 1;
         }
         self.free.extend(together..self.seats.len());
         self.origin = Instant::now();
@@ -107,36 +111,43 @@ impl Fleet<'_> {
             for index in unasked.by_ref().take(limits::STARTS_PER_TURN) {
                 self.after(index, now);
             }
-            let places = self.free.len().min(limits::STARTS_PER_TURN);
-            for number in waiting.by_ref().take(places) {
+            for _ in 0..self.free.len().min(limits::STARTS_PER_TURN) {
+                let Some(who) = waiting.next_if(|who| who.at <= now) else {
+                    break;
+                };
                 let index = self.free.pop().expect("counted");
-                self.seat(index, number, now);
+                self.seat(index, who, now);
                 self.after(index, now);
             }
-            if waiting.is_empty() && self.free.len() == self.seats.len() {
+            if waiting.peek().is_none() && self.free.len() == self.seats.len() {
                 return Ok(());
             }
-            if now >= deadline {
-                self.give_up(now, u32::try_from(waiting.len()).expect("made of u32"));
+            self.stopped = self.progress.stop.load(Ordering::Relaxed);
+            if now >= deadline || self.stopped {
+                self.give_up(now, waiting);
                 return Ok(());
             }
-            let starting = !unasked.is_empty() || (!waiting.is_empty() && !self.free.is_empty());
-            let next = self
-                .alarms
-                .peek()
-                .map_or(deadline, |Reverse((at, _))| deadline.min(*at));
-            let wait = if starting {
-                Duration::ZERO
+            let next = if unasked.is_empty() {
+                self.next_event(&mut waiting).min(deadline)
             } else {
-                next.since(now)
+                now
             };
-            self.wait(&mut events, wait)?;
+            self.wait(&mut events, next.since(now).min(LOOK))?;
             for event in events.drain(..) {
                 let index = usize::try_from(event.data.u64()).expect("a seat");
                 self.receive(index);
             }
             self.ring();
         }
+    }
+
+    /// When something is to be done, if nothing comes before.
+    fn next_event(&self, waiting: &mut Peekable<Arrivals<'_>>) -> Time {
+        let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
+        let arrival = waiting.peek().map(|who| who.at);
+        let arrival = arrival.filter(|_| !self.free.is_empty());
+        let never = Time::from_nanos(u64::MAX);
+        alarm.unwrap_or(never).min(arrival.unwrap_or(never))
     }
 
     fn now(&self) -> Time {
@@ -156,11 +167,15 @@ impl Fleet<'_> {
     }
 
     /// Powers a client on: it has a socket, and has not asked yet.
-    fn seat(&mut self, index: usize, number: u32, now: Time) {
-        self.tally.started += 1;
-        let luck = Luck::new(self.plan.seed, number);
-        let seated = Client::new(self.plan, &self.tally.contents, luck, now).and_then(|client| {
-            let socket = open(self.plan, &self.epoll, index, client.download.server())?;
+    fn seat(&mut self, index: usize, who: Arriving, now: Time) {
+        let on = if self.in_turn { now } else { who.at };
+        let counts = &mut self.tally.fleets[who.fleet];
+        counts.started += 1;
+        counts.late.saturating_record(as_micros(now.since(who.at)));
+        self.progress.started.fetch_add(1, Ordering::Relaxed);
+        let fleet = &self.plan.fleets[who.fleet];
+        let seated = Client::new(self.plan, &self.tally.contents, who, on).and_then(|client| {
+            let socket = open(fleet, &self.epoll, index, client.download.server())?;
             Ok(Seat {
                 client,
                 socket,
@@ -170,7 +185,7 @@ impl Fleet<'_> {
         });
         match seated {
             Ok(seat) => self.seats[index] = Some(seat),
-            Err(failure) => self.leave(index, now, Err(failure)),
+            Err(failure) => self.leave(index, who.fleet, now, Err(failure)),
         }
     }
 
@@ -187,13 +202,14 @@ impl Fleet<'_> {
                 // An ICMP error for something sent before: the timers deal with it.
                 Err(_) => continue,
             };
-            if seat.client.luck.loses(self.plan.loss) {
-                self.tally.packets.lost_in += 1;
+            let fleet = seat.client.fleet;
+            if seat.client.luck.loses(self.plan.fleets[fleet].loss) {
+                self.tally.fleets[fleet].packets.lost_in += 1;
                 continue;
             }
-            let contents = &mut self.tally.contents;
+            let (datagram, contents) = (&self.datagram[..len], &mut self.tally.contents);
             seat.client
-                .handle_datagram(now, from, &self.datagram[..len], contents);
+                .handle_datagram(now, from, datagram, self.plan, contents);
             if self.after(index, now) {
                 return;
             }
@@ -224,21 +240,23 @@ impl Fleet<'_> {
     fn after(&mut self, index: usize, now: Time) -> bool {
         let mut sent = false;
         loop {
-            match self.send(index) {
-                Ok(some) => sent |= some,
-                Err(failure) => {
-                    self.leave(index, now, Err(failure));
-                    return true;
-                }
-            }
+            let tried = self.send(index);
             let Some(seat) = &mut self.seats[index] else {
                 return true;
             };
+            let fleet = seat.client.fleet;
+            match tried {
+                Ok(some) => sent |= some,
+                Err(failure) => {
+                    self.leave(index, fleet, now, Err(failure));
+                    return true;
+                }
+            }
             match seat.client.next(self.plan, &mut self.tally, now) {
                 None => break,
                 Some(Next::Ask) => seat.port = LocalPort(u8::MAX),
                 Some(Next::End(end)) => {
-                    self.leave(index, now, end);
+                    self.leave(index, fleet, now, end);
                     return true;
                 }
             }
@@ -252,22 +270,24 @@ impl Fleet<'_> {
         let Some(seat) = &mut self.seats[index] else {
             return Ok(false);
         };
+        let fleet = &self.plan.fleets[seat.client.fleet];
+        let packets = &mut self.tally.fleets[seat.client.fleet].packets;
         let mut sent = false;
         while let Some(transmit) = seat.client.download.poll_transmit(&mut self.packet[..]) {
             sent = true;
             if transmit.port != seat.port {
-                seat.socket = open(self.plan, &self.epoll, index, transmit.to)?;
+                seat.socket = open(fleet, &self.epoll, index, transmit.to)?;
                 seat.port = transmit.port;
             }
-            if seat.client.luck.loses(self.plan.loss) {
-                self.tally.packets.lost_out += 1;
+            if seat.client.luck.loses(fleet.loss) {
+                packets.lost_out += 1;
             } else if seat
                 .socket
                 .send_to(&self.packet[..transmit.len], transmit.to)
                 .is_err()
             {
                 // As good as lost: the timers deal with it.
-                self.tally.packets.send_errors += 1;
+                packets.send_errors += 1;
             }
         }
         Ok(sent)
@@ -287,39 +307,57 @@ impl Fleet<'_> {
         }
     }
 
-    fn leave(&mut self, index: usize, now: Time, end: Result<Booted, Failure>) {
+    fn leave(&mut self, index: usize, fleet: usize, now: Time, end: Result<Booted, Failure>) {
         self.seats[index] = None;
         self.free.push(index);
+        let counts = &mut self.tally.fleets[fleet];
         match end {
             Ok(booted) => {
-                self.tally.completed += 1;
-                self.tally.served[booted.server] += 1;
+                counts.completed += 1;
+                counts.served[booted.server] += 1;
+                counts.booted_at[booted.server].record(now);
                 let time = micros(now, booted.powered_on);
-                self.tally.completion.saturating_record(time);
-                self.progress.completed.fetch_add(1, Ordering::Relaxed);
+                counts.completion.saturating_record(time);
+                if let Some(waited) = booted.moved {
+                    counts.moved.completion.saturating_record(time);
+                    counts.moved.waited.saturating_record(as_micros(waited));
+                }
+                self.progress.booted(fleet, booted, time);
             }
+            Err(Failure::Deadline) if self.stopped => counts.unfinished += 1,
             Err(failure) => {
-                self.tally.fail(failure, 1);
-                self.progress.failed.fetch_add(1, Ordering::Relaxed);
+                counts.fail(failure, 1);
+                counts.failed_at.record(now);
+                self.progress.failed(fleet, failure);
             }
         }
     }
 
-    /// The deadline has come: whoever is not done has failed, also those that were never powered on.
-    fn give_up(&mut self, now: Time, never_on: u32) {
+    /// The end has come before everybody was done: whoever is not has failed, also those that were never powered on.
+    /// Where somebody ended the run, they are unfinished.
+    fn give_up(&mut self, now: Time, never_on: impl Iterator<Item = Arriving>) {
         for index in 0..self.seats.len() {
             if let Some(seat) = &mut self.seats[index] {
                 seat.client.download.abort();
                 self.after(index, now);
             }
         }
-        self.tally.fail(Failure::Deadline, never_on);
+        for who in never_on {
+            let counts = &mut self.tally.fleets[who.fleet];
+            if self.stopped {
+                counts.unfinished += 1;
+            } else {
+                counts.fail(Failure::Deadline, 1);
+                counts.failed_at.record(now);
+                self.progress.failed(who.fleet, Failure::Deadline);
+            }
+        }
     }
 }
 
 /// A socket on a new port, watched.
 fn open(
-    plan: &Plan,
+    fleet: &Fleet,
     epoll: &OwnedFd,
     index: usize,
     server: SocketAddr,
@@ -331,7 +369,7 @@ fn open(
     let open = || {
         let socket = UdpSocket::bind((any, 0))?;
         socket.set_nonblocking(true)?;
-        if let Some(bytes) = plan.receive_buffer {
+        if let Some(bytes) = fleet.receive_buffer {
             rustix::net::sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
         }
         let data = epoll::EventData::new_u64(index as u64);
