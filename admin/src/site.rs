@@ -130,6 +130,17 @@ impl Site {
             .map(|(_, id)| id)
     }
 
+    /// Cards that several terminals name: the card, who has it, and another one.
+    pub fn cards_named_twice(&self) -> impl Iterator<Item = (MacAddress, &Id, &Id)> {
+        let later = self.macs.iter().skip(1);
+        let pairs = self
+            .macs
+            .iter()
+            .zip(later)
+            .filter(|(one, next)| one.0 == next.0);
+        pairs.filter_map(|(_, (mac, other))| Some((*mac, self.terminals_with(*mac).next()?, other)))
+    }
+
     /// The terminal group of this identifier.
     #[must_use]
     pub fn group(&self, id: &Id) -> Option<&TerminalGroup> {

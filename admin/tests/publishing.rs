@@ -9,10 +9,10 @@ use std::time::Instant;
 use daybreak_admin::configuration::Edit;
 use daybreak_admin::kind::{Body, Kind};
 use daybreak_admin::object::Id;
-use daybreak_admin::publish::{Compiled, Compiler, Publication, Publisher};
-use daybreak_store::Name;
+use daybreak_admin::publish::{Compiler, Publication, Publisher, publish};
+use daybreak_store::{Content, Name};
 use serde_json::{Value, json};
-use support::plant::Plant;
+use support::plant::{Outcome, Plant};
 use support::{actor, mac, until};
 
 #[test]
@@ -172,11 +172,75 @@ fn only_what_changed_is_rendered_again() {
     let remembered = compiler.compile(&site());
     assert_eq!(remembered.rendered, 20);
     // What is remembered is what would be rendered anew.
-    let anew = Compiler::new().compile(&site());
+    let mut other = Compiler::new();
+    let anew = other.compile(&site());
     assert_eq!(
-        (remembered.files, remembered.problems),
-        (anew.files, anew.problems)
+        (remembered.files, &remembered.problems),
+        (anew.files, &anew.problems)
     );
+}
+
+#[test]
+fn the_difference_to_the_last_publication_is_all_of_it() {
+    let plant = Plant::new();
+    let store = plant.store();
+    let mut compiler = Compiler::new();
+    let mut last = None;
+    let mut ids: Vec<Id> = Vec::new();
+    for round in 0..40_u32 {
+        // Terminals come and go, take over each other's cards and change; now and then a group does.
+        match round % 5 {
+            0 | 1 => ids.push(plant.site.create(Kind::Terminal, &plant.terminal(round))),
+            2 => {
+                let id = ids.remove(0);
+                let freed = plant.site.object(Kind::Terminal, &id).body.stored()["macs"][0].clone();
+                plant
+                    .site
+                    .delete(Kind::Terminal, &id, false)
+                    .expect("deleted");
+                let heir = json!({"name": format!("h{round}"), "macs": [freed, mac(1000 + round)]});
+                ids.push(plant.site.create(Kind::Terminal, &heir));
+            }
+            3 => {
+                let id = ids.last().expect("a terminal");
+                let moved = json!({"name": format!("m{round}"), "macs": [mac(2000 + round)]});
+                plant
+                    .site
+                    .try_replace(Kind::Terminal, id, &moved)
+                    .expect("replaced");
+            }
+            _ => {
+                let json =
+                    json!({"name": "halls", "settings": {"allow_shadowing": round % 2 == 0}});
+                plant
+                    .site
+                    .try_replace(Kind::TerminalGroup, &plant.halls, &json)
+                    .expect("replaced");
+            }
+        }
+        let site = plant.site.configuration.site();
+        let compiled = compiler.compile(&site);
+        last = Some(publish(&store, &compiled, last).expect("published"));
+        let mut other = Compiler::new();
+        let anew = other.compile(&site);
+        assert_eq!(
+            (compiled.files, &compiled.problems),
+            (anew.files, &anew.problems)
+        );
+        let served = plant.reader().load().expect("catalog");
+        assert_eq!(served.entries().count(), anew.files.len(), "round {round}");
+        for (_, view) in served.entries() {
+            let Content::Inline(content) = view.content else {
+                panic!("nothing was imported");
+            };
+            assert_eq!(
+                content,
+                &anew.files[view.name][..],
+                "round {round}: {}",
+                view.name
+            );
+        }
+    }
 }
 
 #[test]
@@ -198,12 +262,7 @@ fn what_is_not_configured_any_more_is_gone_and_what_was_imported_stays() {
     let mut compiler = Compiler::new();
     let compiled = plant.publish(&mut compiler);
     assert_eq!(plant.served(taken.as_str()).as_deref(), Some("by hand"));
-    assert!(
-        compiled
-            .problems
-            .iter()
-            .any(|problem| problem.code == "name_taken" && problem.name == taken.as_str())
-    );
+    assert_eq!(compiled.taken, [taken.clone()].into());
     assert!(
         plant
             .served(&format!("terminals/{}.json", mac(1)))
@@ -233,7 +292,7 @@ fn a_reference_that_leads_nowhere_gives_what_is_inherited_and_a_problem() {
         &json!({"name": "t1", "macs": [mac(1)], "group": plant.hall7,
         "settings": {"firmware": {"package": other}}}),
     );
-    let file = |compiled: &Compiled| -> Value {
+    let file = |compiled: &Outcome| -> Value {
         let name = format!("terminals/{}.json", mac(1));
         serde_json::from_slice(&compiled.files[name.as_str()]).expect("JSON")
     };
@@ -339,6 +398,31 @@ fn changes_are_published_beside_and_several_at_once() {
             .served(&format!("terminals/{}.json", mac(50)))
             .is_some()
     );
+    assert_eq!(published.problems, []);
+    // A file is imported under a rendered name: it stays, and that is told.
+    let store = plant.store();
+    let mut draft = store.begin().expect("draft");
+    let name = format!("boot/{}.ipxe", mac(3));
+    let mut source = std::io::Cursor::new(b"by hand".to_vec());
+    draft.remove(&name);
+    draft
+        .import(
+            Name::parse(&name).expect("name"),
+            &mut source,
+            7,
+            &mut |_| std::ops::ControlFlow::Continue(()),
+        )
+        .expect("imported");
+    draft.publish().expect("published");
+    publisher.wake();
+    until("the problem", || {
+        let problems = &publisher.publication().problems;
+        let told = problems
+            .iter()
+            .any(|problem| problem.code == "name_taken" && problem.name == name);
+        told.then_some(())
+    });
+    assert_eq!(plant.served(&name).as_deref(), Some("by hand"));
     // Something else publishes in between; what is ours is still brought up to date.
     let store = plant.store();
     let mut draft = store.begin().expect("draft");

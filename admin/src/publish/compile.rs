@@ -2,9 +2,10 @@
 //!
 //! A terminal's files depend on its own object and on everything that is not a terminal. So two things are
 //! remembered: the tables of the other kinds, as a whole, and the rendered files of each terminal with the object that they
-//! were rendered from. A state shares what did not change with the one before, so telling is comparing pointers.
+//! were rendered from. A state shares what did not change with the one before, so telling is comparing pointers; and what
+//! comes out is only the difference to what came out before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use daybreak_store::Name;
@@ -32,12 +33,16 @@ const SHARED: [Kind; 7] = [
 /// Rendered files by name.
 pub type Files = BTreeMap<Name, Arc<[u8]>>;
 
-/// What a state of the site means for terminals.
+/// What a state of the site means for terminals, against the state that was compiled before.
 #[derive(Debug)]
-pub struct Compiled {
+pub struct Compiled<'c> {
     /// All rendered files.
-    pub files: Files,
-    /// What is wrong, in the order of the objects that it is about.
+    pub files: &'c Files,
+    /// Names whose content is new or another one.
+    pub changed: Vec<Name>,
+    /// Names that nothing renders any more.
+    pub removed: Vec<Name>,
+    /// What is wrong, in the order of the codes.
     pub problems: Vec<Problem>,
     /// Terminals that were rendered for this, not remembered.
     pub rendered: usize,
@@ -48,6 +53,7 @@ pub struct Compiled {
 pub struct Compiler {
     shared: Option<Shared>,
     terminals: HashMap<Id, Rendered>,
+    files: Files,
 }
 
 struct Shared {
@@ -57,7 +63,7 @@ struct Shared {
 
 struct Rendered {
     from: Arc<Object>,
-    files: Vec<(Name, Arc<[u8]>)>,
+    files: BTreeMap<MacAddress, Vec<(Name, Arc<[u8]>)>>,
     problems: Vec<Problem>,
 }
 
@@ -69,58 +75,79 @@ impl Compiler {
     }
 
     /// The files of every terminal of `site`.
-    pub fn compile(&mut self, site: &Site) -> Compiled {
+    pub fn compile(&mut self, site: &Site) -> Compiled<'_> {
         let tables = SHARED.map(|kind| Arc::clone(site.table(kind)));
         let same = |shared: &Shared| {
-            shared
-                .tables
-                .iter()
-                .zip(&tables)
-                .all(|(a, b)| Arc::ptr_eq(a, b))
+            let pairs = shared.tables.iter().zip(&tables);
+            pairs.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
         };
-        let shared = match self.shared.take() {
-            Some(shared) if same(&shared) => shared,
-            _ => {
-                self.terminals.clear();
-                Shared {
-                    templates: Script::ALL.map(|script| (script, template(site, script))),
-                    tables,
-                }
-            }
-        };
+        let remembered = self.shared.take().filter(same);
+        let all = remembered.is_none();
+        let shared = remembered.unwrap_or_else(|| Shared {
+            templates: Script::ALL.map(|script| (script, template(site, script))),
+            tables,
+        });
         let render = Render::new(site, &shared);
         let mut rendered = 0;
-        let mut files = BTreeMap::new();
         let mut problems = Vec::new();
-        let mut kept = HashMap::with_capacity(self.terminals.len());
+        // Cards of which the files may be others now.
+        let mut touched = BTreeSet::new();
+        let mut kept = HashMap::with_capacity(site.table(Kind::Terminal).len());
         for object in site.table(Kind::Terminal).objects() {
-            let remembered = self.terminals.remove(&object.id);
-            let outcome = match remembered {
-                Some(remembered) if Arc::ptr_eq(&remembered.from, object) => remembered,
-                _ => {
+            let outcome = match self.terminals.remove(&object.id) {
+                Some(before) if !all && Arc::ptr_eq(&before.from, object) => before,
+                before => {
                     rendered += 1;
-                    render.terminal(object)
+                    let outcome = render.terminal(object);
+                    touched.extend(before.iter().flat_map(|before| before.files.keys()));
+                    touched.extend(outcome.files.keys());
+                    outcome
                 }
             };
             problems.extend(outcome.problems.iter().cloned());
-            for (name, content) in &outcome.files {
-                // The first by identifier has the card.
-                files
-                    .entry(name.clone())
-                    .or_insert_with(|| Arc::clone(content));
-            }
             kept.insert(object.id.clone(), outcome);
         }
+        // Who is left over is gone.
+        touched.extend(self.terminals.values().flat_map(|gone| gone.files.keys()));
+        self.terminals = kept;
+        self.shared = Some(shared);
+        let (changed, removed) = self.bring_up_to_date(site, touched);
         problems.extend(cards_taken(site));
         problems.sort_unstable();
         problems.dedup();
-        self.terminals = kept;
-        self.shared = Some(shared);
         Compiled {
-            files,
+            files: &self.files,
+            changed,
+            removed,
             problems,
             rendered,
         }
+    }
+
+    /// Puts the files of these cards in their places; says which are others, and which are gone.
+    fn bring_up_to_date(
+        &mut self,
+        site: &Site,
+        touched: BTreeSet<MacAddress>,
+    ) -> (Vec<Name>, Vec<Name>) {
+        let (mut changed, mut removed) = (Vec::new(), Vec::new());
+        for mac in touched {
+            // The first by identifier has the card.
+            let holder = site.terminals_with(mac).next();
+            let rendered = holder.and_then(|id| self.terminals.get(id)?.files.get(&mac));
+            let Some(files) = rendered else {
+                let gone = names(mac).into_iter();
+                removed.extend(gone.filter(|name| self.files.remove(name).is_some()));
+                continue;
+            };
+            for (name, content) in files {
+                if self.files.get(name) != Some(content) {
+                    self.files.insert(name.clone(), Arc::clone(content));
+                    changed.push(name.clone());
+                }
+            }
+        }
+        (changed, removed)
     }
 }
 
@@ -146,29 +173,19 @@ fn built_in(script: Script) -> CompiledScript {
 
 /// Where a merge brought one card twice.
 fn cards_taken(site: &Site) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for object in site.table(Kind::Terminal).objects() {
-        let Body::Terminal(terminal) = &object.body else {
-            continue;
-        };
-        for (index, mac) in terminal.macs.iter().enumerate() {
-            if let Some(holder) = site
-                .terminals_with(*mac)
-                .next()
-                .filter(|holder| **holder != object.id)
-            {
-                problems.push(Problem {
-                    code: "card_taken",
-                    kind: Kind::Terminal.word(),
-                    id: object.id.clone(),
-                    name: object.body.name().to_owned(),
-                    field: Some(format!("macs[{index}]")),
-                    message: format!("terminal {holder} has {mac}, too, and gets its files"),
-                });
-            }
-        }
-    }
-    problems
+    let twice = site.cards_named_twice();
+    let found = twice.filter_map(|(mac, holder, other)| {
+        let object = site.object(Kind::Terminal, other)?;
+        Some(Problem {
+            code: "card_taken",
+            kind: Kind::Terminal.word(),
+            id: other.clone(),
+            name: object.body.name().to_owned(),
+            field: Some("macs".into()),
+            message: format!("terminal {holder} has {mac}, too, and gets its files"),
+        })
+    });
+    found.collect()
 }
 
 /// Everything that rendering one terminal needs.
@@ -193,7 +210,7 @@ impl<'s> Render<'s> {
     fn terminal(&self, object: &Arc<Object>) -> Rendered {
         let mut outcome = Rendered {
             from: Arc::clone(object),
-            files: Vec::new(),
+            files: BTreeMap::new(),
             problems: Vec::new(),
         };
         let Body::Terminal(terminal) = &object.body else {
@@ -210,9 +227,8 @@ impl<'s> Render<'s> {
             })
             .collect();
         for mac in &terminal.macs {
-            outcome
-                .files
-                .extend(self.files(&object.id, terminal, *mac, &effective, &servers));
+            let files = self.files(&object.id, terminal, *mac, &effective, &servers);
+            outcome.files.insert(*mac, files);
         }
         outcome
     }
@@ -230,7 +246,7 @@ impl<'s> Render<'s> {
         // at every change.
         let mut json = serde_json::to_vec(&file).expect("text keys and plain values");
         json.push(b'\n');
-        let mut files = vec![(named(format!("terminals/{mac}.json")), Arc::from(json))];
+        let mut files = vec![(json_name(mac), Arc::from(json))];
         let scripts = self.shared.templates.iter().zip(&self.script_servers);
         for ((script, template), servers) in scripts {
             let context = ScriptContext::new(&file, servers);
@@ -251,6 +267,16 @@ fn script_name(script: Script, mac: MacAddress) -> Name {
         Script::Pxelinux => named(format!("pxelinux.cfg/01-{}", mac.hyphenated())),
         Script::Grub => named(format!("grub.cfg-01-{}", mac.hyphenated())),
     }
+}
+
+fn json_name(mac: MacAddress) -> Name {
+    named(format!("terminals/{mac}.json"))
+}
+
+/// Every name that is rendered for a card.
+fn names(mac: MacAddress) -> Vec<Name> {
+    let scripts = Script::ALL.map(|script| script_name(script, mac));
+    std::iter::once(json_name(mac)).chain(scripts).collect()
 }
 
 fn named(text: String) -> Name {

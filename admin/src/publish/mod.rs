@@ -11,5 +11,5 @@ mod template;
 mod terminal_file;
 
 pub use compile::{Compiled, Compiler, Files};
-pub use publisher::{Publication, Publisher, publish};
+pub use publisher::{Last, Publication, Publisher, publish};
 pub use template::{Script, ScriptTemplate};

@@ -4,6 +4,7 @@
 //! more is removed. Imported files are images, and are never touched; where one has the name of a rendered file it stays,
 //! and that is a problem to be listed.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use daybreak_store::{Generation, Name, Store, StoreError, StoredContent};
 
-use super::compile::{Compiled, Compiler, Files};
+use super::compile::{Compiled, Compiler};
 use crate::configuration::Configuration;
 use crate::effective::Problem;
 use crate::kind::Kind;
@@ -35,57 +36,70 @@ pub struct Publication {
     pub took: Duration,
 }
 
-/// Publishes one state. `last` is what was published before, if the caller knows: only differences are looked at then.
+/// What was published last, as long as nobody else publishes.
+#[derive(Clone, Debug)]
+pub struct Last {
+    /// The generation.
+    pub generation: Generation,
+    /// Rendered names that imported files have.
+    pub taken: BTreeSet<Name>,
+}
+
+/// Publishes what was compiled. If the catalog is still the one that was published `last`, from the state that was
+/// compiled before, only the difference is looked at; otherwise everything is compared.
 pub fn publish(
     store: &Store,
-    compiled: &mut Compiled,
-    last: Option<&(Generation, Files)>,
-) -> Result<Generation, StoreError> {
+    compiled: &Compiled<'_>,
+    last: Option<Last>,
+) -> Result<Last, StoreError> {
     let mut draft = store.begin()?;
-    let known =
-        last.filter(|(generation, _)| *generation == draft.base() && draft.warning().is_none());
-    let stale: Vec<Name> = match known {
-        Some((_, files)) => files
-            .keys()
-            .filter(|name| !compiled.files.contains_key(*name))
-            .cloned()
-            .collect(),
+    let last = last.filter(|last| last.generation == draft.base() && draft.warning().is_none());
+    let inline =
+        |content: Option<&StoredContent>| matches!(content, Some(StoredContent::Inline(_)));
+    let (stale, wanted, mut taken): (Vec<Name>, Vec<&Name>, _) = match last {
+        Some(last) => (
+            compiled.removed.clone(),
+            compiled.changed.iter().collect(),
+            last.taken,
+        ),
         None => {
             let ours = draft
                 .entries()
                 .iter()
-                .filter(|(_, content)| matches!(content, StoredContent::Inline(_)));
-            ours.filter(|(name, _)| !compiled.files.contains_key(*name))
-                .map(|(name, _)| name.clone())
-                .collect()
+                .filter(|(_, content)| inline(Some(content)));
+            let stale = ours.filter(|(name, _)| !compiled.files.contains_key(*name));
+            let stale = stale.map(|(name, _)| name.clone()).collect();
+            (stale, compiled.files.keys().collect(), BTreeSet::new())
         }
     };
     for name in stale {
-        if matches!(draft.entries().get(&name), Some(StoredContent::Inline(_))) {
+        taken.remove(&name);
+        if inline(draft.entries().get(&name)) {
             draft.remove(name.as_str());
         }
     }
-    let mut taken = Vec::new();
-    for (name, content) in &compiled.files {
-        let before = known.and_then(|(_, files)| files.get(name));
-        let same = before.is_some_and(|before| Arc::ptr_eq(before, content));
-        match draft.entries().get(name) {
-            Some(StoredContent::Image { .. }) => taken.push(name.to_string()),
-            _ if same => {}
-            _ => drop(draft.put_inline(name.clone(), Arc::clone(content))),
+    for name in wanted {
+        let Some(content) = compiled.files.get(name) else {
+            continue;
+        };
+        if matches!(draft.entries().get(name), Some(StoredContent::Image { .. })) {
+            taken.insert(name.clone());
+        } else {
+            taken.remove(name);
+            draft.put_inline(name.clone(), Arc::clone(content));
         }
     }
-    compiled.problems.extend(taken.into_iter().map(name_taken));
-    Ok(draft.publish()?.generation)
+    let generation = draft.publish()?.generation;
+    Ok(Last { generation, taken })
 }
 
-fn name_taken(name: String) -> Problem {
+fn name_taken(name: &Name) -> Problem {
     Problem {
         code: "name_taken",
         kind: "file",
         id: crate::object::Id::parse("file").expect("an identifier"),
         message: format!("{name} was imported and stays; remove it to have the rendered one"),
-        name,
+        name: name.to_string(),
         field: None,
     }
 }
@@ -174,7 +188,6 @@ impl Shared {
                     let mut publication = Publication::clone(&self.publication.load());
                     publication.error = Some(error.to_string());
                     self.publication.store(Arc::new(publication));
-                    last = None;
                     self.try_again_later();
                 }
             }
@@ -210,19 +223,24 @@ impl Shared {
     fn publish_newest(
         &self,
         compiler: &mut Compiler,
-        last: &mut Option<(Generation, Files)>,
+        last: &mut Option<Last>,
     ) -> Result<Publication, StoreError> {
         let started = std::time::Instant::now();
         let site = self.configuration.site();
         let mut compiled = compiler.compile(&site);
-        let generation = publish(&self.store, &mut compiled, last.as_ref())?;
+        // Taken: after a failure nothing is known of what is published, and everything is compared.
+        let published = publish(&self.store, &compiled, last.take())?;
+        let generation = published.generation;
+        compiled
+            .problems
+            .extend(published.taken.iter().map(name_taken));
+        *last = Some(published);
         let took = started.elapsed();
         let terminals = site.table(Kind::Terminal).len();
         tracing::info!(
             change = site.change(), %generation, terminals, rendered = compiled.rendered,
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "published"
         );
-        *last = Some((generation, compiled.files));
         Ok(Publication {
             ran: true,
             change: site.change(),

@@ -1,9 +1,12 @@
 //! A site with something of every kind, and what is published of it.
 
+use std::collections::BTreeSet;
+
+use daybreak_admin::effective::Problem;
 use daybreak_admin::kind::Kind;
 use daybreak_admin::object::Id;
-use daybreak_admin::publish::{Compiled, Compiler, publish};
-use daybreak_store::{Reader, Store};
+use daybreak_admin::publish::{Compiler, Files, publish};
+use daybreak_store::{Name, Reader, Store};
 use serde_json::{Value, json};
 
 use super::{Site, mac};
@@ -79,9 +82,21 @@ impl Plant {
         Some(String::from_utf8(content).expect("UTF-8"))
     }
 
-    pub(crate) fn publish(&self, compiler: &mut Compiler) -> Compiled {
-        let mut compiled = compiler.compile(&self.site.configuration.site());
-        publish(&self.store(), &mut compiled, None).expect("published");
-        compiled
+    /// Compiles and publishes; gives the files, the problems, and the rendered names that imported files have.
+    pub(crate) fn publish(&self, compiler: &mut Compiler) -> Outcome {
+        let compiled = compiler.compile(&self.site.configuration.site());
+        let last = publish(&self.store(), &compiled, None).expect("published");
+        Outcome {
+            files: compiled.files.clone(),
+            problems: compiled.problems,
+            taken: last.taken,
+        }
     }
+}
+
+/// What was published.
+pub(crate) struct Outcome {
+    pub(crate) files: Files,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) taken: BTreeSet<Name>,
 }
