@@ -12,10 +12,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use daybreak_bench::peers::floor::Floor;
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -23,8 +24,12 @@ use rustix::time::{ClockId, clock_gettime};
 const BLKSIZE: usize = 1428;
 const HEADER: usize = 4;
 const SOCKETS: usize = 64;
-/// Rounds of one train to each socket that may wait in the receivers' buffers: far less than they hold.
+/// Rounds of one train to each socket that may wait in the receivers' buffers.
 const ROUNDS_AHEAD: usize = 2;
+/// Receive buffer of a socket, in octets: far more than those rounds.
+const RECEIVE_BYTES: usize = 1 << 20;
+/// How long the reader waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Octets of the file: more than a cache holds, like real ones.
 const FILE_BYTES: usize = 16 << 20;
 
@@ -45,6 +50,8 @@ fn main() -> Result<()> {
     let mut pairs = Vec::new();
     for _ in 0..SOCKETS {
         let sink = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        set_socket_recv_buffer_size_force(&sink, RECEIVE_BYTES).context("root is needed")?;
+        sink.set_read_timeout(Some(PATIENCE))?;
         let source = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         source.connect(sink.local_addr()?)?;
         if args.blocks > 1 {
@@ -62,12 +69,13 @@ fn main() -> Result<()> {
     });
     pin(0).ok();
     let cpu = cpu_s();
-    send(&sources, blocks, rounds, &reads)?;
+    let sent = send(&sources, blocks, rounds, &reads);
     let cpu = cpu_s() - cpu;
     let Ok(taken) = reader.join() else {
-        anyhow::bail!("the reader died");
+        bail!("the reader died");
     };
-    taken?;
+    // A reader that has given up is why the sender had to.
+    taken.and(sent)?;
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let gigabytes = (rounds * SOCKETS * blocks * BLKSIZE) as f64 / 1e9;
     let floor = Floor {
@@ -116,7 +124,8 @@ fn take(sinks: &[UdpSocket], blocks: usize, rounds: usize, read: &mpsc::Sender<(
             for _ in 0..blocks {
                 let mut nothing = rustix::net::RecvAncillaryBuffer::default();
                 let mut into = [IoSliceMut::new(&mut packet)];
-                recvmsg(sink, &mut into, &mut nothing, RecvFlags::empty())?;
+                recvmsg(sink, &mut into, &mut nothing, RecvFlags::empty())
+                    .context("a packet was lost")?;
             }
         }
         // The sender is done with sending when nobody listens any more.

@@ -113,12 +113,12 @@ impl Account {
     }
 
     /// Kills what is left of a server that has been killed: its children.
-    pub fn close(&self) {
-        let Some(group) = &self.group else {
+    pub fn close(&mut self) {
+        let Some(group) = self.group.take() else {
             return;
         };
         fs::write(group.join("cgroup.kill"), "1").ok();
-        poll::try_until(KILL_PATIENCE, || fs::remove_dir(group).ok());
+        poll::try_until(KILL_PATIENCE, || fs::remove_dir(&group).ok());
     }
 }
 

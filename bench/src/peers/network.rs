@@ -13,6 +13,8 @@ use super::scenario::Way;
 
 /// The core that the clients run on.
 const CLIENT_CORE: &str = "1";
+/// The server's address. On a loopback too: where there is no other than 127.0.0.1, tftpd-hpa finds none to listen on.
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The queue of the slow wire, at the server's end.
 const SLOW: &str = "qdisc add dev wire root tbf rate 200mbit burst 16kb limit 64kb";
 
@@ -22,8 +24,6 @@ pub struct Network {
     server: Host,
     /// `None`: the clients are where the server is.
     clients: Option<Host>,
-    /// The server's address.
-    pub address: Ipv4Addr,
 }
 
 /// What the queue of the slow wire has seen so far.
@@ -43,10 +43,10 @@ impl Network {
     pub fn new(way: Way) -> Result<Network> {
         let server = Host::new(Private::Network);
         if way == Way::Loopback {
+            run(&server, "ip", "address add 10.77.0.1/32 dev lo")?;
             return Ok(Network {
                 server,
                 clients: None,
-                address: Ipv4Addr::LOCALHOST,
             });
         }
         let clients = Host::new(Private::Network);
@@ -71,7 +71,6 @@ impl Network {
         Ok(Network {
             server,
             clients: Some(clients),
-            address: Ipv4Addr::new(10, 77, 0, 1),
         })
     }
 

@@ -138,7 +138,7 @@ impl Comparison {
             "{:>3}:{:02} left  {name} round {round}, {}",
             left / 60,
             left % 60,
-            server.title()
+            server.name()
         );
         let start = Instant::now();
         let sample = running::measure(&self.bench, network, scenario, server, round)?;
@@ -171,7 +171,14 @@ impl Comparison {
         files(&self.bench.places, std::slice::from_ref(probe))?;
         for server in &self.servers {
             let sample = running::measure(&self.bench, &network, probe, *server, 0)?;
-            if sample.all_finished() && !sample.had_windows() {
+            let windows = !sample.all_finished() || sample.had_windows();
+            let knows = if windows { "knows" } else { "knows no" };
+            eprintln!(
+                "{} {knows} windowsize; one client, {:.2} s",
+                server.name(),
+                sample.report.elapsed_s
+            );
+            if !windows {
                 self.raw.without_window.push(*server);
             }
         }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use daybreak_tests::{poll, programs};
 
 use super::account::{Account, Memory};
-use super::network::{Network, Queue};
+use super::network::{ADDRESS, Network, Queue};
 use super::sample::{Report, Sample};
 use super::scenario::{BLKSIZE, Scenario};
 use super::server::{PORT, Places, Server};
@@ -104,7 +104,7 @@ fn generator(bench: &Bench, network: &Network, scenario: &Scenario, round: u32) 
     let file = scenario.file();
     let copy = bench.places.files.join(&file);
     let mut command = network.generator(&bench.places.programs.join("daybreak-loadtest"));
-    command.args(["--server", &format!("{}:{PORT}", network.address)]);
+    command.args(["--server", &format!("{ADDRESS}:{PORT}")]);
     command.args(["--file", &file, "--clients", &scenario.clients.to_string()]);
     command.arg("--expect-file").arg(copy);
     command.args(["--blksize", &BLKSIZE.to_string()]);
@@ -162,11 +162,11 @@ pub fn output(
 
 impl Running {
     fn start(bench: &Bench, network: &Network, server: Server) -> Result<Running> {
-        let line = server.line(network.address, &bench.places);
+        let line = server.line(ADDRESS, &bench.places);
         let program = line.program.with_context(|| {
             format!(
                 "{} is not there: `make peers` installs and builds it",
-                server.title()
+                server.name()
             )
         })?;
         let account = Account::open();
@@ -200,7 +200,7 @@ impl Running {
         ensure!(
             ready == Some(true),
             "{} does not come to listen: {}",
-            server.title(),
+            server.name(),
             fs::read_to_string(&self.log).unwrap_or_default().trim()
         );
         Ok(())

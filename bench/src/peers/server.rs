@@ -73,6 +73,20 @@ impl Server {
     /// Those of a quick look.
     pub const QUICK: [Server; 3] = [Server::Daybreak, Server::Dnsmasq, Server::AsyncTftp];
 
+    /// Its name in messages, which is also its name in `--servers`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Server::Daybreak => "daybreak",
+            Server::DaybreakTwo => "daybreak-2",
+            Server::TftpdHpa => "tftpd-hpa",
+            Server::Atftpd => "atftpd",
+            Server::Dnsmasq => "dnsmasq",
+            Server::TftpdCrate => "tftpd",
+            Server::AsyncTftp => "async-tftp",
+        }
+    }
+
     /// Its name in tables.
     #[must_use]
     pub fn title(self) -> &'static str {
