@@ -1,9 +1,7 @@
 //! Peer synchronization, sans-io: what two boot servers say to each other to stay the same.
 //!
-//! This crate holds the contract only; its sessions, merge, clock and roles come with the pair.
-//!
-//! - Objects are `{kind, id, body, version, stamp}`. A version is one counter per node: it tells a
-//!   successive edit from a concurrent one. A stamp is a hybrid logical clock: it only orders concurrent ones.
+//! - Objects are `{kind, id, body, version, stamp}`. A [`Version`] is one counter per node: it tells a
+//!   successive edit from a concurrent one. A [`Stamp`] is a hybrid logical clock: it only orders concurrent ones.
 //! - Successive edits replace; concurrent edits of one object keep the later stamp and record the other as
 //!   a conflict. Nothing is lost silently, and a wrong clock cannot win against a successive edit.
 //! - Images travel first, by content hash, verified; then the objects that name them; then the publish.
@@ -11,3 +9,14 @@
 //! - No socket, no disk, no clock: bytes and time come in, bytes and decisions go out.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod limits;
+mod node;
+mod stamp;
+mod version;
+
+pub use node::NodeId;
+pub use stamp::{HybridClock, Stamp};
+pub use version::{Causality, Dot, Version};

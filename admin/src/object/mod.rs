@@ -5,12 +5,9 @@
 //! ones. Everything else (audit, undo of lost updates, synchronization) needs no more than this shape.
 
 mod id;
-mod stamp;
-mod version;
 
+pub use daybreak_sync::{Causality, HybridClock, NodeId, Stamp, Version};
 pub use id::{Id, IdError};
-pub use stamp::{HybridClock, Stamp};
-pub use version::{Causality, NodeId, Version};
 
 use crate::kind::{Body, Kind};
 
