@@ -30,6 +30,10 @@ pub const BLKSIZE_DEFAULT: u16 = 512;
 /// one a stale ACK from before the rollover could not be told from a new one.
 pub const WINDOWSIZE_WRAPPING_MAX: u16 = 32_767;
 
+/// Octets of one window, headers aside: what one client may have in flight. A window that no queue on the way can hold
+/// is torn each time that it is sent. Beyond it: fewer blocks are granted, at least 1.
+pub const WINDOW_BYTES_MAX: u32 = 512 * 1024;
+
 /// Most blocks in one train (the kernel's UDP_MAX_SEGMENTS was 64 before Linux 6.9). Beyond it: the
 /// window leaves as several trains.
 pub const TRAIN_BLOCKS_MAX: u16 = 64;

@@ -25,6 +25,7 @@ fn range(first: u16, last: u16) -> Vec<u16> {
 fn c58_c59_window_sizes_are_granted_up_to_the_cap() {
     let mut server = Server::with(Config {
         windowsize_max: u16::MAX,
+        window_bytes_max: u32::MAX,
         ..Config::default()
     });
     server.file("f", 5000);

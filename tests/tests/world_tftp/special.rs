@@ -105,3 +105,37 @@ fn every_block_is_sent_once_where_every_ack_is_doubled() {
         assert_eq!(report.blocks, (201, 0), "windowsize {windowsize}");
     }
 }
+
+#[test]
+fn liveness_a_window_that_the_queue_cannot_hold_starves_nobody() {
+    for (blksize, queue) in [
+        (65_464, 397_000),
+        (65_464, 140_000),
+        (8_192, 64_000),
+        (1_428, 16_000),
+    ] {
+        let wide = Profile::plain(blksize, 64);
+        let narrow = Profile::plain(1_428, 1);
+        let profiles = [wide.clone(), narrow.clone(), wide, narrow];
+        let mut scenario = Scenario::quiet(5, &profiles, 8 * MIB);
+        scenario.wire.bottleneck = Some(Bottleneck {
+            rate: 1_250_000,
+            queue,
+        });
+        let report = well(scenario);
+        let wire = report.bytes as f64 / 1_250_000.0;
+        let took = report.booted_at.since(Time::ZERO).as_secs_f64();
+        assert_eq!(report.boots, 4, "at the first try");
+        let what = format!("blksize {blksize}, queue {queue}");
+        assert!(
+            took <= 1.35 * wire,
+            "{what}: {took:.1} s for {wire:.1} s of wire"
+        );
+        // A held client gets a block every 2 s; some are dropped.
+        assert!(
+            report.stall <= Duration::from_secs(4),
+            "{what}: {:?}",
+            report.stall
+        );
+    }
+}

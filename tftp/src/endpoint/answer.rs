@@ -47,6 +47,9 @@ pub(super) fn negotiate(options: &Options<'_>, len: u64, config: &Config) -> Ter
         let value = decimal(value);
         accepted[kind as usize] = value.is_some_and(|value| terms.accept(kind, value, config));
     }
+    let fitting = (config.window_bytes_max / u32::from(terms.blksize)).max(1);
+    terms.windowsize =
+        u16::try_from(fitting).map_or(terms.windowsize, |most| terms.windowsize.min(most));
     if len / u64::from(terms.blksize) + 1 >= terms.rollover.modulus() {
         terms.windowsize = terms.windowsize.min(limits::WINDOWSIZE_WRAPPING_MAX);
     }

@@ -12,6 +12,8 @@ pub struct Config {
     pub blksize_max: u16,
     /// Largest window granted, in blocks. A request for more gets this.
     pub windowsize_max: u16,
+    /// See [`limits::WINDOW_BYTES_MAX`].
+    pub window_bytes_max: u32,
     /// What follows block 65535 where the client does not say.
     pub rollover: Rollover,
     /// How fast data leaves by one way out.
@@ -45,6 +47,7 @@ impl Default for Config {
             // Measured gains end at one train of 44 to 64 blocks; larger windows only cost more when
             // one is lost.
             windowsize_max: 64,
+            window_bytes_max: limits::WINDOW_BYTES_MAX,
             rollover: Rollover::Zero,
             rate: Rate::Learned { max: None },
             patience: limits::PATIENCE,

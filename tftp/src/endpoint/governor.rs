@@ -12,6 +12,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::Rate;
+use super::measures::{Throughput, Trips, in_time, time_of};
 use crate::Time;
 
 /// The standing queue that is aimed at.
@@ -28,14 +29,10 @@ const RATE_INITIAL: u64 = 12_500_000;
 const RATE_MIN: u64 = 625_000;
 /// Never faster (400 Gbit/s): beyond it there is nothing to govern.
 const RATE_MAX: u64 = 50_000_000_000;
-/// Time over which throughput is measured.
-const THROUGHPUT_WINDOW: Duration = Duration::from_millis(25);
 /// So long without a round trip, and whole windows must be sent to get one.
 const BLIND: Duration = Duration::from_millis(10);
 /// So many epochs at the floor would empty any queue of ours.
 const PINNED_EPOCHS: u32 = 8;
-/// How soon a throughput that was once reached says nothing any more.
-const PEAK_FADES: Duration = Duration::from_secs(20);
 /// So long, and for so many octets beside three of the widest windows, a round trip that shows a short queue may
 /// be missing.
 const DOUBT_MIN: Duration = Duration::from_millis(25);
@@ -84,7 +81,11 @@ pub(super) struct Governor {
     trusted_at: Time,
     /// Octets of whole windows that left since then, and the widest window there was.
     unproven: u64,
+    /// Octets that were acknowledged since then.
+    proven: u64,
     widest: u64,
+    /// The largest train that has left in this epoch: more than a burst if one block is.
+    train: u64,
     /// Steps upwards in a row, without a queue: they grow.
     climbs: i64,
     probe_at: Time,
@@ -120,7 +121,9 @@ impl Governor {
             silent_since: Time::ZERO,
             trusted_at: Time::ZERO,
             unproven: 0,
+            proven: 0,
             widest: 0,
+            train: 0,
             climbs: 0,
             probe_at: Time::ZERO,
             trips: Trips::default(),
@@ -140,6 +143,12 @@ impl Governor {
 
     fn burst(&self) -> u64 {
         in_time(self.rate, BURST).max(BURST_BYTES_MIN)
+    }
+
+    /// The standing queue that is aimed at: on a slow wire what leaves at once is one by itself.
+    fn target(&self) -> Duration {
+        let burst = self.burst().max(self.train);
+        QUEUE_TARGET.max(time_of(burst, self.rate))
     }
 
     fn drain(&mut self, now: Time) {
@@ -172,23 +181,28 @@ impl Governor {
     fn doubt(&mut self, now: Time) {
         let overdue = now.since(self.trusted_at) >= DOUBT_MIN.max(self.shortest_trip * 4);
         if self.learning && overdue && self.unproven > 3 * self.widest + DOUBT_BYTES {
-            self.trust(now);
+            // By as much as too little of it has arrived, but not by more than half.
+            let arrived =
+                u128::from(self.rate) * u128::from(self.proven) / u128::from(self.unproven);
+            let arrived = u64::try_from(arrived).unwrap_or(u64::MAX);
+            let rate = (arrived / 4 * 5).clamp(self.rate / 2, self.rate / 5 * 4);
+            self.rate = rate.max(self.floor()).max(RATE_MIN);
             self.starting = false;
-            self.rate = (self.rate / 5 * 4).max(self.floor()).max(RATE_MIN);
+            self.trust(now);
         }
     }
 
     fn trust(&mut self, now: Time) {
         self.trusted_at = now;
         self.unproven = 0;
+        self.proven = 0;
     }
 
     /// When [`room`](Self::room) will grant something to `wanted`.
     pub(super) fn opens_at(&self, wanted: u64) -> Time {
         let room = wanted.min(self.burst() / 2);
         let excess = (self.level + room).saturating_sub(self.burst());
-        let nanos = u128::from(excess) * 1_000_000_000 / u128::from(self.drain_rate());
-        self.at + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX) + 1)
+        self.at + time_of(excess, self.drain_rate()) + Duration::from_nanos(1)
     }
 
     /// Octets left, of a window of `window` octets; 0 if an acknowledgement is not to be expected yet.
@@ -196,6 +210,7 @@ impl Governor {
         self.drain(now);
         self.sent.add(now, bytes);
         self.level += bytes;
+        self.train = self.train.max(bytes);
         if window > 0 {
             self.unproven += bytes;
             self.widest = self.widest.max(window);
@@ -213,6 +228,7 @@ impl Governor {
         self.silent_since = now;
         self.timeouts = 0;
         self.delivered.add(now, bytes);
+        self.proven += bytes;
         let Some(round_trip) = round_trip else { return };
         let queue = round_trip.saturating_sub(self.trips.shortest(now, from, round_trip));
         // An OACK leaves at once, whatever the rate: its round trip tells how short the way can be, no more.
@@ -225,7 +241,7 @@ impl Governor {
             self.shortest_trip = round_trip;
         }
         // The start is over with the first queue that is too long, whatever else this epoch has seen.
-        if self.starting && queue > QUEUE_TARGET {
+        if self.starting && queue > self.target() {
             self.queue = Some(queue);
             self.epoch_ends = now;
         }
@@ -261,7 +277,7 @@ impl Governor {
         self.foreign = self.foreign.min(seen);
         let queue = seen - self.foreign;
         let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-        let target = micros(QUEUE_TARGET);
+        let target = micros(self.target());
         self.error = (target - micros(queue).min(2 * target)) * PARTS / target;
         self.climbs = if self.error > PARTS / 2 && limited {
             self.climbs + 1
@@ -280,6 +296,7 @@ impl Governor {
             }
         }
         self.rate = self.rate.max(self.floor()).clamp(RATE_MIN, self.ceiling);
+        self.train = 0;
     }
 
     /// However long the queue seems: a good part of what has arrived of late still arrives. Without it, clients and cores
@@ -291,7 +308,7 @@ impl Governor {
     /// The queue is too long: the rate falls. But a queue that is as long at half the rate is not ours (clients that
     /// are slow to answer, other traffic): it is taken as part of the way from then on, while it lasts.
     fn fall(&mut self, seen: Duration, queue: Duration) {
-        let overshot = core::mem::take(&mut self.starting) || queue > 2 * QUEUE_TARGET;
+        let overshot = core::mem::take(&mut self.starting) || queue > 2 * self.target();
         let most = self.delivered.rate() + self.delivered.rate() / 4;
         let arrives = self.delivered.rate() >= self.sent.rate() / 10 * 7;
         // The floor fades a little in each epoch.
@@ -323,84 +340,9 @@ impl Governor {
     }
 }
 
-fn in_time(rate: u64, time: Duration) -> u64 {
-    u64::try_from(u128::from(rate) * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
-}
-
 fn scaled(rate: u64, parts: i64) -> u64 {
     let parts = u64::try_from(parts).unwrap_or(0);
     rate.saturating_mul(parts) / PARTS.unsigned_abs()
-}
-
-/// The rate at which octets pass: the better of the last two windows, and the peak of some time.
-#[derive(Debug, Default)]
-struct Throughput {
-    peak: u64,
-    since: Time,
-    bytes: u64,
-    rates: [u64; 2],
-}
-
-impl Throughput {
-    fn add(&mut self, now: Time, bytes: u64) {
-        self.bytes += bytes;
-        let elapsed = now.since(self.since);
-        if elapsed >= THROUGHPUT_WINDOW {
-            let rate = u128::from(self.bytes) * 1_000_000_000 / elapsed.as_nanos().max(1);
-            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-            self.rates = [rate, self.rates[0]];
-            let faded = elapsed.as_nanos() * u128::from(self.peak) / PEAK_FADES.as_nanos();
-            let faded = u64::try_from(faded).unwrap_or(u64::MAX);
-            self.peak = self.peak.saturating_sub(faded).max(rate);
-            (self.since, self.bytes) = (now, 0);
-        }
-    }
-
-    fn rate(&self) -> u64 {
-        self.rates[0].max(self.rates[1])
-    }
-}
-
-/// The shortest round trip of each subnet, over the last 10 to 20 s. A fixed table: subnets that fall on one
-/// place share it, and the shorter one counts.
-#[derive(Debug)]
-struct Trips([Trip; Trips::PLACES]);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Trip {
-    since: Time,
-    now: Option<Duration>,
-    before: Option<Duration>,
-}
-
-impl Default for Trips {
-    fn default() -> Self {
-        Trips([Trip::default(); Trips::PLACES])
-    }
-}
-
-impl Trips {
-    const PLACES: usize = 64;
-    const AGE: Duration = Duration::from_secs(10);
-
-    fn shortest(&mut self, now: Time, from: IpAddr, round_trip: Duration) -> Duration {
-        let subnet = match from {
-            IpAddr::V4(v4) => u64::from(u32::from(v4) >> 8),
-            IpAddr::V6(v6) => (u128::from(v6) >> 64) as u64,
-        };
-        let place = subnet.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
-        let trip = &mut self.0[usize::try_from(place).expect("six bits")];
-        if now.since(trip.since) >= Self::AGE {
-            *trip = Trip {
-                since: now,
-                now: None,
-                before: trip.now,
-            };
-        }
-        let shortest = trip.now.unwrap_or(round_trip).min(round_trip);
-        trip.now = Some(shortest);
-        trip.before.unwrap_or(shortest).min(shortest)
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod config;
 mod events;
 mod governor;
 mod limiter;
+mod measures;
 mod receive;
 mod schedule;
 mod table;

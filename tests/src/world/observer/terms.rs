@@ -94,6 +94,8 @@ pub fn expected(datagram: &[u8], len: u64, config: &Config) -> (Terms, Option<Ve
             granted.push((name, kind, text));
         }
     }
+    let fitting = u64::from(config.window_bytes_max) / terms.blksize;
+    terms.windowsize = terms.windowsize.min(fitting.max(1));
     if len / terms.blksize + 1 >= terms.numbers {
         terms.windowsize = terms.windowsize.min(32_767);
     }
