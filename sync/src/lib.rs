@@ -12,11 +12,21 @@
 
 extern crate alloc;
 
+mod book;
+mod image;
+mod key;
 pub mod limits;
 mod node;
+pub mod policy;
+mod row;
 mod stamp;
 mod version;
+pub mod wire;
 
+pub use book::{Book, Completion, Digest, Head, Heads, Mark};
+pub use image::{Damaged, ImageHash, ImageRef, Step, Tree};
+pub use key::ObjectKey;
 pub use node::NodeId;
+pub use row::{Body, Merged, Row, Value};
 pub use stamp::{HybridClock, Stamp};
 pub use version::{Causality, Dot, Version};

@@ -69,6 +69,20 @@ impl Version {
         joined
     }
 
+    /// Forgets what `node` did after `change`.
+    #[must_use]
+    pub(crate) fn cut(mut self, node: NodeId, change: u64) -> Self {
+        match change {
+            0 => drop(self.0.remove(&node)),
+            _ => {
+                if let Some(entry) = self.0.get_mut(&node) {
+                    *entry = change.min(*entry);
+                }
+            }
+        }
+        self
+    }
+
     /// The nodes with their changes, in the order of the nodes.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (NodeId, u64)> {
         self.0.iter().map(|(node, change)| (*node, *change))
