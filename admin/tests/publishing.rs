@@ -10,7 +10,7 @@ use daybreak_admin::configuration::Edit;
 use daybreak_admin::kind::{Body, Kind};
 use daybreak_admin::object::Id;
 use daybreak_admin::publish::{Compiler, Publication, Publisher, publish};
-use daybreak_store::{Content, Name};
+use daybreak_store::{Content, Mac, Name, StoredTerminal};
 use serde_json::{Value, json};
 use support::plant::{Outcome, Plant};
 use support::{actor, mac, until};
@@ -48,6 +48,52 @@ fn a_terminal_has_a_file_for_each_way_to_boot_and_each_card() {
         json!({"card": "b", "volume": "50"})
     );
     assert_eq!(file["status_monitors"], json!(["192.0.2.10", "192.0.2.11"]));
+}
+
+#[test]
+fn the_catalog_tells_whose_each_card_is() {
+    let plant = Plant::new();
+    let two = json!({"name": "two", "macs": [mac(1), mac(2)]});
+    let two = plant.site.create(Kind::Terminal, &two);
+    let off = json!({"name": "off", "macs": [mac(3)], "enabled": false});
+    let off = plant.site.create(Kind::Terminal, &off);
+    let mut compiler = Compiler::new();
+    plant.publish(&mut compiler);
+    let whose = |card: u32| {
+        let catalog = plant.reader().load().expect("catalog");
+        let card = Mac::parse(mac(card).as_bytes()).expect("an address");
+        catalog.terminal(card).map(StoredTerminal::from)
+    };
+    let first = whose(1).expect("known");
+    assert_eq!((&*first.id, &*first.name), (two.as_str(), "two"));
+    assert!(first.enabled && first.seated);
+    assert_eq!(whose(2).as_ref(), Some(&first));
+    let third = whose(3).expect("known");
+    assert_eq!((&*third.id, third.enabled), (off.as_str(), false));
+    assert_eq!(whose(4), None);
+    // Each has a key of its own, which only its own file tells, and keeps it.
+    assert_ne!(first.status_key, third.status_key);
+    let file = plant.served(&format!("terminals/{}.json", mac(1)));
+    let file: Value = serde_json::from_str(&file.expect("there")).expect("JSON");
+    let told = file["status"]["key"].as_str().expect("a key");
+    let hex: String = first
+        .status_key
+        .0
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    assert_eq!(told, hex);
+    let site = plant.site.configuration.site();
+    let object = site.object(Kind::Terminal, &two).expect("there");
+    assert_eq!(object.body.shown().get("status_key"), None);
+    let renamed = json!({"name": "new", "macs": [mac(2), mac(5)]});
+    let replaced = plant.site.try_replace(Kind::Terminal, &two, &renamed);
+    replaced.expect("replaced");
+    plant.publish(&mut compiler);
+    assert_eq!(whose(1), None);
+    let now = whose(5).expect("known");
+    assert_eq!((&*now.name, now.status_key), ("new", first.status_key));
+    assert_eq!(whose(2), Some(now));
 }
 
 #[test]

@@ -10,10 +10,11 @@ use std::time::Duration;
 use crate::disk::{Directory, Disk, Fault, Faulty, Model, PowerLoss};
 use crate::limits::SYNCED_ONE_BY_ONE_MAX;
 use crate::{
-    Content, Generation, ImageHash, Name, Reader, Reserve, Retention, Store, StoreError, layout,
+    Content, Generation, ImageHash, Mac, Name, Reader, Reserve, Retention, StatusKey, Store,
+    StoreError, StoredTerminal, layout,
 };
 
-/// Everything published: names and contents.
+/// Everything published: names and contents, cards and whose they are.
 type State = BTreeMap<String, Vec<u8>>;
 
 const POWER_LOSSES: u64 = 12;
@@ -70,9 +71,11 @@ fn state(disk: &Model) -> (Generation, State) {
         }
     };
     let entries = published.entries();
-    let state = entries
-        .map(|(_, e)| (e.name.to_owned(), content_of(e.content, e.len)))
-        .collect();
+    let files = entries.map(|(_, e)| (e.name.to_owned(), content_of(e.content, e.len)));
+    let terminals = published
+        .terminals()
+        .map(|view| (view.mac.to_string(), view.name.into()));
+    let state = files.chain(terminals).collect();
     (published.generation(), state)
 }
 
@@ -189,6 +192,39 @@ fn the_first_import_survives_every_crash_point() {
 fn a_removal_survives_every_crash_point() {
     survives(&two_generations(), &|disk| {
         change(disk.clone(), &[], &[], &["a", "t"])
+    });
+}
+
+#[test]
+fn a_change_of_terminals_survives_every_crash_point() {
+    let terminal = |name: &str| StoredTerminal {
+        id: name.into(),
+        name: name.into(),
+        status_key: StatusKey([1; 32]),
+        enabled: true,
+        seated: true,
+    };
+    let set = |disk: Faulty<Model>, names: &[&str]| {
+        let store = open(disk)?;
+        let mut draft = store.begin()?;
+        let cards = (0..).map(|last| Mac([2, 0, 0, 0, 0, last]));
+        draft.set_terminals(cards.zip(names.iter().map(|name| terminal(name))).collect());
+        draft.publish()
+    };
+    let disk = two_generations();
+    let sound = |disk: &Model| Faulty::new(disk.clone(), Fault::None);
+    assert!(
+        set(sound(&disk), &["kiosk-1", "kiosk-2"])
+            .expect("publish")
+            .changed
+    );
+    assert!(
+        !set(sound(&disk), &["kiosk-1", "kiosk-2"])
+            .expect("publish")
+            .changed
+    );
+    survives(&disk, &|disk| {
+        set(disk.clone(), &["kiosk-1", "kiosk-3", "kiosk-4"]).map(drop)
     });
 }
 

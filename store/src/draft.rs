@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::catalog::{SnapshotBuilder, StoredContent};
+use crate::catalog::{SnapshotBuilder, StoredContent, StoredTerminal};
 use crate::disk::{Directory, Disk, Replace};
 use crate::limits::SYNCED_ONE_BY_ONE_MAX;
 use crate::publish::{self, Current, Unreadable};
 use crate::stage::{self, Progress, Staged};
-use crate::{Generation, ImageHash, LoadError, Name, Snapshot, Store, StoreError, layout};
+use crate::{Generation, ImageHash, LoadError, Mac, Name, Snapshot, Store, StoreError, layout};
 
 /// What putting a name did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +193,14 @@ impl<'s, D: Disk> Draft<'s, D> {
             .iter()
             .filter(|name| self.remove(name.as_str()))
             .count()
+    }
+
+    /// Says whose every network card is; what was said before is gone.
+    pub fn set_terminals(&mut self, terminals: BTreeMap<Mac, StoredTerminal>) {
+        if *self.builder.terminals() != terminals {
+            self.changed = true;
+            self.builder.set_terminals(terminals);
+        }
     }
 
     /// Makes this the next generation. On return it is visible to readers and lasts. After an error the old

@@ -27,6 +27,7 @@ mod hash;
 mod image;
 pub mod layout;
 pub mod limits;
+mod mac;
 mod map;
 mod name;
 mod publish;
@@ -36,7 +37,8 @@ mod store;
 mod verify;
 
 pub use catalog::{
-    Catalog, CatalogError, Content, EntryId, EntryView, Snapshot, SnapshotBuilder, StoredContent,
+    Catalog, CatalogError, Content, EntryId, EntryView, Snapshot, SnapshotBuilder, StatusKey,
+    StoredContent, StoredTerminal, TerminalView,
 };
 pub use collect::{CollectReport, Retention};
 pub use draft::{Change, Draft, Published};
@@ -44,6 +46,7 @@ pub use error::StoreError;
 pub use generation::Generation;
 pub use hash::ImageHash;
 pub use image::{Image, ImageError};
+pub use mac::Mac;
 pub use name::{Name, NameError};
 pub use reader::{LoadError, Loaded, Reader};
 pub use stage::{Progress, Staged};

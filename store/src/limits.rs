@@ -15,6 +15,15 @@ pub const CATALOG_BYTES_MAX: u64 = 512 << 20;
 /// it belongs into an image.
 pub const INLINE_BYTES_MAX: u64 = 1 << 20;
 
+/// Network cards in one catalog. Beyond it: publishing and loading are refused.
+pub const TERMINALS_MAX: u32 = 200_000;
+
+/// Longest identifier of a terminal in a catalog, in octets. Beyond it: refused. The format has no room for more.
+pub const TERMINAL_ID_BYTES_MAX: usize = 64;
+
+/// Longest name of a terminal in a catalog, in octets. Beyond it: refused. The format has no room for more.
+pub const TERMINAL_NAME_BYTES_MAX: usize = 16;
+
 /// Largest image, in octets. Beyond it: the import is refused.
 pub const IMAGE_BYTES_MAX: u64 = 1 << 40;
 

@@ -3,14 +3,20 @@
 use crate::programs;
 
 /// Every datagram of `tests/corpus/packet`, with its name, in the order of the names.
-///
-/// # Panics
-/// If the folder cannot be read.
 #[must_use]
 pub fn packets() -> Vec<(String, Vec<u8>)> {
-    let folder = programs::repository().join("tests/corpus/packet");
-    let entries = std::fs::read_dir(&folder).expect("tests/corpus/packet");
-    let mut packets: Vec<(String, Vec<u8>)> = entries
+    seeds("packet")
+}
+
+/// Every seed of the fuzz target `target`, with its name, in the order of the names.
+///
+/// # Panics
+/// If its folder cannot be read.
+#[must_use]
+pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = programs::repository().join("tests/corpus").join(target);
+    let entries = std::fs::read_dir(&folder).expect("a folder of tests/corpus");
+    let mut seeds: Vec<(String, Vec<u8>)> = entries
         .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| path.extension().is_none_or(|extension| extension != "md"))
         .map(|path| {
@@ -22,6 +28,6 @@ pub fn packets() -> Vec<(String, Vec<u8>)> {
             (name, std::fs::read(&path).expect("a readable file"))
         })
         .collect();
-    packets.sort();
-    packets
+    seeds.sort();
+    seeds
 }

@@ -1,6 +1,7 @@
 //! What must hold of any datagram, for the parser and for the names in it: the fuzzer and the replay of
 //! its corpus check the same.
 
+use daybreak_store::{Snapshot, SnapshotBuilder};
 use daybreak_tftp::limits;
 use daybreak_tftp::name;
 use daybreak_tftp::wire::{self, BlockNumber, Options, Packet, Request};
@@ -47,6 +48,36 @@ pub fn check_name(raw: &[u8]) {
             "segment {segment:?} of {key:?}"
         );
     }
+}
+
+/// Reads a catalog, and asks it for everything that is in it. Sealed first, so that what is behind the checksum is
+/// reached.
+///
+/// # Panics
+/// If something in it is not found, or it cannot be written again as it was.
+pub fn check_catalog(file: &[u8]) {
+    let mut file = file.to_vec();
+    let _ = Snapshot::parse(file.clone());
+    if let Some(body) = file.len().checked_sub(32) {
+        let checksum = blake3::hash(&file[..body]);
+        file[body..].copy_from_slice(checksum.as_bytes());
+    }
+    let Ok(snapshot) = Snapshot::parse(file) else {
+        return;
+    };
+    for (id, view) in snapshot.entries() {
+        assert_eq!(snapshot.lookup(view.name.as_bytes()), Some(id));
+        assert!(snapshot.lookup_folded(view.name.as_bytes()).is_some());
+    }
+    for view in snapshot.terminals() {
+        assert_eq!(snapshot.terminal(view.mac), Some(view));
+    }
+    let again = SnapshotBuilder::from_snapshot(&snapshot)
+        .build(snapshot.generation())
+        .expect("it was a catalog");
+    let again = Snapshot::parse(again).expect("what we wrote");
+    assert!(again.entries().eq(snapshot.entries()));
+    assert!(again.terminals().eq(snapshot.terminals()));
 }
 
 fn check_request(request: &Request<'_>) {

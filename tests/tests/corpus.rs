@@ -1,4 +1,4 @@
-//! The corpus of the packet parser, replayed: what a fuzzer found once must hold for ever.
+//! The corpora of the parsers, replayed: what a fuzzer found once must hold for ever.
 
 use daybreak_tests::{corpus, properties};
 
@@ -23,6 +23,23 @@ fn every_datagram_of_the_corpus_is_parsed_or_refused_when_cut_at_any_octet() {
         println!("{name}");
         for end in 0..datagram.len() {
             properties::check_datagram(&datagram[..end]);
+        }
+    }
+}
+
+#[test]
+fn every_catalog_of_the_corpus_answers_for_what_is_in_it_or_is_refused() {
+    let catalogs = corpus::seeds("catalog");
+    assert!(catalogs.len() >= 4, "seeds are there");
+    for (name, file) in catalogs {
+        println!("{name}");
+        for end in 0..=file.len() {
+            properties::check_catalog(&file[..end]);
+        }
+        for at in 0..file.len() {
+            let mut file = file.clone();
+            file[at] ^= 0x41;
+            properties::check_catalog(&file);
         }
     }
 }

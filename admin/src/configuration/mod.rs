@@ -19,7 +19,7 @@ use crate::edge::{Clock, Entropy, random};
 use crate::kind::{Body, Kind};
 use crate::limits::{BODY_BYTES_MAX, OBJECTS_MAX};
 use crate::object::{HybridClock, Id, NodeId, Object, Stamp, Version};
-use crate::security::{Right, Rights};
+use crate::security::{Right, Rights, StatusKey};
 use crate::site::Site;
 
 /// Who makes a change, and what they may grant.
@@ -235,7 +235,7 @@ impl Configuration {
     }
 
     fn plan(&self, site: &Site, edit: Edit) -> Result<Planned, ChangeError> {
-        let (id, before, body) = match edit {
+        let (id, before, mut body) = match edit {
             Edit::Create(body) => {
                 let id = match &body {
                     Body::Setting(setting) => setting.id(),
@@ -282,6 +282,10 @@ impl Configuration {
                 });
             }
         };
+        if let Body::Terminal(terminal) = &mut body {
+            let key = &mut terminal.status_key;
+            key.get_or_insert_with(|| StatusKey::new(self.entropy()));
+        }
         if body.stored().to_string().len() > BODY_BYTES_MAX {
             return Err(ChangeError::TooLarge);
         }

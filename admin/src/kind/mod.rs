@@ -165,6 +165,7 @@ impl Kind {
     #[must_use]
     pub const fn sealed_fields(self) -> &'static [&'static str] {
         match self {
+            Kind::Terminal => &["status_key"],
             Kind::User => &["verifier"],
             Kind::ApiKey => &["digest"],
             _ => &[],
@@ -213,6 +214,7 @@ impl Body {
     /// Takes over what is sealed in the state before.
     pub fn keep_sealed(&mut self, before: &Body) {
         match (self, before) {
+            (Body::Terminal(new), Body::Terminal(old)) => new.status_key = old.status_key,
             (Body::User(new), Body::User(old)) => new.verifier.clone_from(&old.verifier),
             (Body::ApiKey(new), Body::ApiKey(old)) => new.digest.clone_from(&old.digest),
             _ => {}

@@ -37,6 +37,12 @@ impl MacAddress {
         self.joined('-')
     }
 
+    /// The six octets.
+    #[must_use]
+    pub fn octets(self) -> [u8; 6] {
+        self.0
+    }
+
     fn joined(self, between: char) -> String {
         use core::fmt::Write;
         let mut text = String::with_capacity(17);

@@ -12,6 +12,7 @@ use crate::limits::{
     DISPLAYS_MAX, MACS_MAX, MODULES_MAX, MONITORS_MAX, PARAMETERS_MAX, SESSIONS_MAX,
 };
 use crate::object::Id;
+use crate::security::StatusKey;
 
 /// One thin client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -44,6 +45,10 @@ pub struct Terminal {
     /// What it sets itself.
     #[serde(default)]
     pub settings: Settings,
+    /// Sealed: what its status reports are authenticated with, given when it is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub status_key: Option<StatusKey>,
 }
 
 /// Terminals that have something in common. Groups may be in groups.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use daybreak_store::Name;
+use daybreak_store::{Mac, Name, StatusKey, StoredTerminal};
 
 use super::template::{CompiledScript, Script};
 use super::terminal_file::{
@@ -33,11 +33,16 @@ const SHARED: [Kind; 7] = [
 /// Rendered files by name.
 pub type Files = BTreeMap<Name, Arc<[u8]>>;
 
+/// Whose every network card is.
+pub type Cards = BTreeMap<Mac, StoredTerminal>;
+
 /// What a state of the site means for terminals, against the state that was compiled before.
 #[derive(Debug)]
 pub struct Compiled<'c> {
     /// All rendered files.
     pub files: &'c Files,
+    /// Whose every network card is.
+    pub cards: &'c Cards,
     /// Names whose content is new or another one.
     pub changed: Vec<Name>,
     /// Names that nothing renders any more.
@@ -54,6 +59,7 @@ pub struct Compiler {
     shared: Option<Shared>,
     terminals: HashMap<Id, Rendered>,
     files: Files,
+    cards: Cards,
 }
 
 struct Shared {
@@ -61,9 +67,12 @@ struct Shared {
     templates: [(Script, CompiledScript); Script::ALL.len()],
 }
 
+/// The rendered files of one card.
+type CardFiles = Vec<(Name, Arc<[u8]>)>;
+
 struct Rendered {
     from: Arc<Object>,
-    files: BTreeMap<MacAddress, Vec<(Name, Arc<[u8]>)>>,
+    files: BTreeMap<MacAddress, CardFiles>,
     problems: Vec<Problem>,
 }
 
@@ -117,6 +126,7 @@ impl Compiler {
         problems.dedup();
         Compiled {
             files: &self.files,
+            cards: &self.cards,
             changed,
             removed,
             problems,
@@ -134,12 +144,19 @@ impl Compiler {
         for mac in touched {
             // The first by identifier has the card.
             let holder = site.terminals_with(mac).next();
-            let rendered = holder.and_then(|id| self.terminals.get(id)?.files.get(&mac));
-            let Some(files) = rendered else {
+            let rendered = holder.and_then(|id| self.terminals.get(id));
+            let Some((rendered, files)) =
+                rendered.and_then(|rendered| Some((rendered, rendered.files.get(&mac)?)))
+            else {
+                self.cards.remove(&Mac(mac.octets()));
                 let gone = names(mac).into_iter();
                 removed.extend(gone.filter(|name| self.files.remove(name).is_some()));
                 continue;
             };
+            if let Body::Terminal(terminal) = &rendered.from.body {
+                let stored = card(&rendered.from.id, terminal);
+                self.cards.insert(Mac(mac.octets()), stored);
+            }
             for (name, content) in files {
                 if self.files.get(name) != Some(content) {
                     self.files.insert(name.clone(), Arc::clone(content));
@@ -240,7 +257,7 @@ impl<'s> Render<'s> {
         mac: MacAddress,
         effective: &Effective,
         servers: &[FileServer<'_>],
-    ) -> Vec<(Name, Arc<[u8]>)> {
+    ) -> CardFiles {
         let file = TerminalFile::new(id, terminal, mac, effective, servers);
         // Compact, and scripts without the terminal's name: a catalog keeps equal contents once, and is written anew
         // at every change.
@@ -258,6 +275,20 @@ impl<'s> Render<'s> {
             files.push((script_name(*script, mac), text.into_bytes().into()));
         }
         files
+    }
+}
+
+/// What the catalog says of a card of this terminal.
+fn card(id: &Id, terminal: &Terminal) -> StoredTerminal {
+    StoredTerminal {
+        id: id.as_str().into(),
+        name: terminal.name.as_str().into(),
+        status_key: terminal
+            .status_key
+            .map_or(StatusKey::NONE, |key| StatusKey(*key.as_bytes())),
+        enabled: terminal.enabled,
+        // There are no licences yet: whoever may boot has a seat.
+        seated: terminal.enabled,
     }
 }
 

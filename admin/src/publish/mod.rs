@@ -10,6 +10,6 @@ mod publisher;
 mod template;
 mod terminal_file;
 
-pub use compile::{Compiled, Compiler, Files};
+pub use compile::{Cards, Compiled, Compiler, Files};
 pub use publisher::{Last, Publication, Publisher, publish};
 pub use template::{Script, ScriptTemplate};

@@ -89,6 +89,7 @@ pub fn publish(
             draft.put_inline(name.clone(), Arc::clone(content));
         }
     }
+    draft.set_terminals(compiled.cards.clone());
     let generation = draft.publish()?.generation;
     Ok(Last { generation, taken })
 }

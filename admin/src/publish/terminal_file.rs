@@ -8,10 +8,14 @@ use super::template::Script;
 use crate::effective::{Effective, Firmware, LoadedModule, Session};
 use crate::kind::{Body, BootServer, Display, Host, Kind, MacAddress, StaticAddress, Terminal};
 use crate::object::Id;
+use crate::security::StatusKey;
 use crate::site::Site;
 
 /// The version of the schema.
 pub(super) const SCHEMA_VERSION: u32 = 1;
+
+/// Where engines take status reports, unless they are told another port.
+const STATUS_PORT: u16 = 4901;
 
 /// The configuration of one terminal.
 #[derive(Serialize)]
@@ -33,6 +37,14 @@ pub(super) struct TerminalFile<'a> {
     display: Option<Display>,
     allow_shadowing: bool,
     status_monitors: Vec<&'a str>,
+    status: StatusReports,
+}
+
+/// How the terminal reports its status to its monitors.
+#[derive(Serialize)]
+struct StatusReports {
+    port: u16,
+    key: Option<StatusKey>,
 }
 
 /// A boot server, as a terminal sees it.
@@ -88,6 +100,10 @@ impl<'a> TerminalFile<'a> {
             display: effective.display.value,
             allow_shadowing: effective.allow_shadowing.value,
             status_monitors: monitors,
+            status: StatusReports {
+                port: STATUS_PORT,
+                key: terminal.status_key,
+            },
         }
     }
 }
@@ -159,6 +175,7 @@ pub(super) fn sample_contexts() -> Vec<serde_json::Value> {
             "enabled": enabled, "address": null, "boot_servers": [], "enforce_boot_priority": false,
             "firmware": firmware, "modules": [], "terminal_servers": [], "instant_failover": false,
             "display": null, "allow_shadowing": false, "status_monitors": [],
+            "status": {"port": STATUS_PORT, "key": null},
         })
     };
     let mut contexts = Vec::new();

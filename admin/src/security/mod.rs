@@ -7,4 +7,4 @@ mod secret;
 
 pub use gate::{Credential, Gate, GateError, Identity};
 pub use rights::{BuiltInRole, Right, Rights};
-pub use secret::{Digest, Password, PasswordError, Secret, Verifier};
+pub use secret::{Digest, Password, PasswordError, Secret, StatusKey, Verifier};

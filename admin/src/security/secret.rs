@@ -1,7 +1,8 @@
 //! Secrets, and what is kept of them.
 //!
 //! A password is weak, so its verifier is made slowly (argon2id). The secret of a session, an API key or a set-up link is
-//! 256 random bits, so its plain hash is enough. Neither can be turned back.
+//! 256 random bits, so its plain hash is enough. Neither can be turned back. Only the key of a terminal's status reports is
+//! kept as it is: the terminal gets it with its configuration.
 
 use core::fmt;
 
@@ -88,6 +89,47 @@ impl Serialize for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digest")
+    }
+}
+
+/// The key that a terminal's status reports are authenticated with.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct StatusKey([u8; 32]);
+
+impl StatusKey {
+    /// A new one.
+    #[must_use]
+    pub fn new(entropy: &dyn Entropy) -> Self {
+        StatusKey(random(entropy))
+    }
+
+    /// The octets.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for StatusKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        unhex(&text)
+            .map(StatusKey)
+            .ok_or("a status key is 64 lower-case hexadecimal digits")
+    }
+}
+
+impl Serialize for StatusKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for StatusKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StatusKey")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The catalog format, version 1: written. The layout is described in `snapshot.rs`.
+//! The catalog format, version 2: written. The layout is described in `snapshot.rs`.
 
 use core::fmt;
 use std::collections::{BTreeMap, HashMap};
@@ -8,9 +8,10 @@ use super::snapshot::{
     CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, INDEX_BYTES, KIND_IMAGE, KIND_INLINE, MAGIC,
     VERSION, cmp_index,
 };
+use super::terminal::{StoredTerminal, TERMINAL_BYTES};
 use super::{CatalogError, Content, Snapshot};
-use crate::limits::{CATALOG_BYTES_MAX, ENTRIES_MAX, INLINE_BYTES_MAX};
-use crate::{Generation, ImageHash, Name};
+use crate::limits::{CATALOG_BYTES_MAX, ENTRIES_MAX, INLINE_BYTES_MAX, TERMINALS_MAX};
+use crate::{Generation, ImageHash, Mac, Name};
 
 /// An entry's content, owned.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,10 +53,11 @@ impl fmt::Debug for StoredContent {
     }
 }
 
-/// The entries of a catalog to be. The same entries and generation always give the same octets.
+/// The contents of a catalog to be. The same contents and generation always give the same octets.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotBuilder {
     entries: BTreeMap<Name, StoredContent>,
+    terminals: BTreeMap<Mac, StoredTerminal>,
 }
 
 impl SnapshotBuilder {
@@ -65,7 +67,7 @@ impl SnapshotBuilder {
         SnapshotBuilder::default()
     }
 
-    /// The entries of `snapshot`.
+    /// The contents of `snapshot`.
     #[must_use]
     pub fn from_snapshot(snapshot: &Snapshot) -> Self {
         let owned = |view: super::EntryView<'_>| {
@@ -83,6 +85,10 @@ impl SnapshotBuilder {
         };
         SnapshotBuilder {
             entries: snapshot.entries().map(|(_, view)| owned(view)).collect(),
+            terminals: snapshot
+                .terminals()
+                .map(|view| (view.mac, view.into()))
+                .collect(),
         }
     }
 
@@ -102,6 +108,17 @@ impl SnapshotBuilder {
         &self.entries
     }
 
+    /// Says whose every network card is; what was said before is gone.
+    pub fn set_terminals(&mut self, terminals: BTreeMap<Mac, StoredTerminal>) {
+        self.terminals = terminals;
+    }
+
+    /// Whose the network cards are.
+    #[must_use]
+    pub fn terminals(&self) -> &BTreeMap<Mac, StoredTerminal> {
+        &self.terminals
+    }
+
     /// The catalog file of these entries as `generation`. Refuses what [`Snapshot::parse`] would refuse.
     pub fn build(&self, generation: Generation) -> Result<Vec<u8>, CatalogError> {
         if generation == Generation::ZERO {
@@ -111,6 +128,7 @@ impl SnapshotBuilder {
         if count > ENTRIES_MAX {
             return Err(CatalogError::Entries(count));
         }
+        let terminals = self.terminal_records()?;
         let mut records = Vec::with_capacity(self.entries.len() * ENTRY_BYTES);
         let mut names = Vec::new();
         let mut blobs = Vec::new();
@@ -151,6 +169,7 @@ impl SnapshotBuilder {
         }
         let file_len = HEADER_BYTES
             + self.entries.len() * (ENTRY_BYTES + INDEX_BYTES)
+            + terminals.len()
             + names.len()
             + blobs.len()
             + CHECKSUM_BYTES;
@@ -164,19 +183,36 @@ impl SnapshotBuilder {
         file.extend_from_slice(&generation.get().to_le_bytes());
         file.extend_from_slice(&(file_len as u64).to_le_bytes());
         file.extend_from_slice(&count.to_le_bytes());
-        file.extend_from_slice(&0_u32.to_le_bytes());
+        let terminal_count = u32::try_from(self.terminals.len()).expect("bounded");
+        file.extend_from_slice(&terminal_count.to_le_bytes());
         file.extend_from_slice(&(names.len() as u64).to_le_bytes());
         file.extend_from_slice(&(blobs.len() as u64).to_le_bytes());
         file.extend_from_slice(&records);
         for number in self.folded_index() {
             file.extend_from_slice(&number.to_le_bytes());
         }
+        file.extend_from_slice(&terminals);
         file.extend_from_slice(&names);
         file.extend_from_slice(&blobs);
         let checksum = blake3::hash(&file);
         file.extend_from_slice(checksum.as_bytes());
         debug_assert_eq!(file.len(), file_len);
         Ok(file)
+    }
+
+    fn terminal_records(&self) -> Result<Vec<u8>, CatalogError> {
+        let count = u32::try_from(self.terminals.len()).unwrap_or(u32::MAX);
+        if count > TERMINALS_MAX {
+            return Err(CatalogError::Terminals(count));
+        }
+        let mut records = Vec::with_capacity(self.terminals.len() * TERMINAL_BYTES);
+        for (place, (mac, terminal)) in (0..).zip(&self.terminals) {
+            if !terminal.fits() {
+                return Err(CatalogError::Terminal(place));
+            }
+            records.extend_from_slice(&terminal.emit(*mac));
+        }
+        Ok(records)
     }
 
     fn folded_index(&self) -> Vec<u32> {

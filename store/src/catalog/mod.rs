@@ -6,10 +6,12 @@
 mod builder;
 mod opened;
 mod snapshot;
+mod terminal;
 
 pub use builder::{SnapshotBuilder, StoredContent};
 pub use opened::Catalog;
 pub use snapshot::{CatalogError, Content, EntryId, EntryView, Snapshot};
+pub use terminal::{StatusKey, StoredTerminal, TerminalView};
 
 #[cfg(test)]
 mod tests;

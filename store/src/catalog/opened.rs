@@ -4,10 +4,10 @@ use core::fmt;
 use std::fs::File;
 use std::sync::{Arc, OnceLock};
 
-use super::{Content, EntryId, EntryView, Snapshot};
-use crate::Generation;
+use super::{Content, EntryId, EntryView, Snapshot, TerminalView};
 use crate::image::{Image, ImageError, ImageFolder};
 use crate::map::MappedFile;
+use crate::{Generation, Mac};
 
 /// A published catalog, in memory, with the images that were opened through it.
 ///
@@ -81,6 +81,12 @@ impl Catalog {
     /// See [`Snapshot::entries`].
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (EntryId, EntryView<'_>)> {
         self.snapshot.entries()
+    }
+
+    /// See [`Snapshot::terminal`].
+    #[must_use]
+    pub fn terminal(&self, mac: Mac) -> Option<TerminalView<'_>> {
+        self.snapshot.terminal(mac)
     }
 
     /// The catalog as octets and lookups.

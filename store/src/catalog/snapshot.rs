@@ -1,30 +1,37 @@
-//! The catalog format, version 1: read.
+//! The catalog format, version 2: read.
 //!
 //! Everything is little-endian and lies in this order, without a gap:
 //!
 //! | part | octets | what |
 //! |---|---|---|
-//! | header | 64 | magic (16), version u32, zero u32, generation u64, file length u64, entries u32, zero u32, octets of names u64, octets of blobs u64 |
+//! | header | 64 | magic (16), version u32, zero u32, generation u64, file length u64, entries u32, terminals u32, octets of names u64, octets of blobs u64 |
 //! | entries | 48 each | name offset u32, name length u16, kind u8, zero u8, content length u64, content (32): a BLAKE3 hash, or a blob offset u64 and zeros |
 //! | folded index | 4 each | entry numbers u32, ordered by (ASCII-lower-case name, name) |
+//! | terminals | 128 each | network cards and whose they are, in order of the addresses: see `terminal.rs` |
 //! | names | | in entry order, adjacent |
 //! | blobs | | small contents kept in the catalog itself |
 //! | checksum | 32 | BLAKE3 of everything before it |
 //!
 //! Entries are in strict octet order of their names, so both lookups are binary searches over the octets
-//! as they lie in the file; nothing is copied or allocated. Everything is checked once, by
+//! as they lie in the file, and so is that of a card; nothing is copied or allocated. Everything is checked once, by
 //! [`Snapshot::parse`]: a file that passes cannot make a lookup fail. The checksum finds damage, not malice:
 //! the checks after it do not rely on it.
+//!
+//! Version 1 had no terminals, and is read as a catalog without any. What is written is version 2; a reader of before
+//! refuses it by its number, and goes on with what it has.
 
 use core::cmp::Ordering;
 use core::ops::Range;
 
-use crate::limits::{CATALOG_BYTES_MAX, ENTRIES_MAX, INLINE_BYTES_MAX};
+use super::terminal::{self, TERMINAL_BYTES, TerminalView};
+use crate::limits::{CATALOG_BYTES_MAX, ENTRIES_MAX, INLINE_BYTES_MAX, TERMINALS_MAX};
 use crate::name::{self, NameError};
-use crate::{Generation, ImageHash};
+use crate::{Generation, ImageHash, Mac};
 
 pub(super) const MAGIC: &[u8; 16] = b"daybreak-catalog";
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+/// The oldest version that is read.
+const VERSION_OLDEST: u32 = 1;
 pub(super) const HEADER_BYTES: usize = 64;
 pub(super) const ENTRY_BYTES: usize = 48;
 pub(super) const INDEX_BYTES: usize = 4;
@@ -53,7 +60,9 @@ pub enum CatalogError {
     #[error("not a catalog (its first octets are wrong)")]
     Magic,
     /// A format of another version of this software.
-    #[error("catalog format {0} is not known to this version, which reads format {VERSION}")]
+    #[error(
+        "catalog format {0} is not known to this version, which reads formats {VERSION_OLDEST} to {VERSION}"
+    )]
     Version(u32),
     /// The checksum does not match: damage.
     #[error("damaged: the checksum does not match")]
@@ -67,6 +76,12 @@ pub enum CatalogError {
     /// More than [`ENTRIES_MAX`] entries.
     #[error("too many entries: {0}")]
     Entries(u32),
+    /// More than [`TERMINALS_MAX`] terminals.
+    #[error("too many terminals: {0}")]
+    Terminals(u32),
+    /// A record of a terminal that is none, or out of order.
+    #[error("damaged: the record of terminal {0} is wrong")]
+    Terminal(u32),
     /// The lengths of the parts do not add up to the length of the file.
     #[error("damaged: the parts do not add up to the length of the file")]
     Parts,
@@ -79,7 +94,7 @@ pub enum CatalogError {
     /// Entries out of order, or a name twice.
     #[error("damaged: entry {0} is out of order")]
     Order(u32),
-    /// A kind of content that format 1 does not have.
+    /// A kind of content that the format does not have.
     #[error("damaged: entry {0} is of an unknown kind")]
     Kind(u32),
     /// A blob out of its part, or over [`INLINE_BYTES_MAX`].
@@ -127,6 +142,7 @@ pub struct Snapshot {
     bytes: Box<[u8]>,
     generation: Generation,
     entries: u32,
+    terminals: u32,
     names: Range<usize>,
     blobs: Range<usize>,
 }
@@ -138,6 +154,7 @@ impl Snapshot {
         let snapshot = Self::frame(bytes)?;
         snapshot.check_entries()?;
         snapshot.check_index()?;
+        snapshot.check_terminals()?;
         Ok(snapshot)
     }
 
@@ -148,6 +165,7 @@ impl Snapshot {
             bytes: Box::default(),
             generation: Generation::ZERO,
             entries: 0,
+            terminals: 0,
             names: 0..0,
             blobs: 0..0,
         }
@@ -232,22 +250,39 @@ impl Snapshot {
         })
     }
 
+    /// Whose this network card is.
+    #[must_use]
+    pub fn terminal(&self, mac: Mac) -> Option<TerminalView<'_>> {
+        let before = |place| terminal::mac(self.terminal_record(place)) < mac;
+        let place = first_place(self.terminals, before);
+        (place < self.terminals)
+            .then(|| terminal::view(self.terminal_record(place)))
+            .filter(|found| found.mac == mac)
+    }
+
+    /// Every network card that is somebody's, in order of the addresses.
+    pub fn terminals(&self) -> impl ExactSizeIterator<Item = TerminalView<'_>> {
+        let places = 0..self.terminals as usize;
+        places.map(|place| {
+            let place = u32::try_from(place).expect("terminals are counted by u32");
+            terminal::view(self.terminal_record(place))
+        })
+    }
+
     /// The first place in `0..entries` whose entry is not `before` what is sought.
     fn first_place(
         &self,
         before: impl Fn(EntryId) -> bool,
         entry_at: impl Fn(u32) -> EntryId,
     ) -> u32 {
-        let (mut low, mut high) = (0, self.entries);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if before(entry_at(middle)) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        first_place(self.entries, |place| before(entry_at(place)))
+    }
+
+    fn terminal_record(&self, place: u32) -> &[u8] {
+        let start = HEADER_BYTES
+            + self.len() * (ENTRY_BYTES + INDEX_BYTES)
+            + place as usize * TERMINAL_BYTES;
+        &self.bytes[start..start + TERMINAL_BYTES]
     }
 
     fn record(&self, id: EntryId) -> &[u8] {
@@ -291,7 +326,7 @@ impl Snapshot {
         }
         // Before anything whose meaning another version may have changed.
         let version = u32_at(&bytes, 16);
-        if version != VERSION {
+        if !(VERSION_OLDEST..=VERSION).contains(&version) {
             return Err(CatalogError::Version(version));
         }
         let want = u64_at(&bytes, 32);
@@ -305,7 +340,8 @@ impl Snapshot {
         if blake3::hash(body).as_bytes() != checksum {
             return Err(CatalogError::Checksum);
         }
-        if u32_at(&bytes, 20) != 0 || u32_at(&bytes, 44) != 0 {
+        let terminals = u32_at(&bytes, 44);
+        if u32_at(&bytes, 20) != 0 || (version == VERSION_OLDEST && terminals != 0) {
             return Err(CatalogError::Reserved);
         }
         let generation = Generation::new(u64_at(&bytes, 24))
@@ -315,10 +351,15 @@ impl Snapshot {
         if entries > ENTRIES_MAX {
             return Err(CatalogError::Entries(entries));
         }
+        if terminals > TERMINALS_MAX {
+            return Err(CatalogError::Terminals(terminals));
+        }
         // Bounded by the checks above: no sum here can overflow, once the two lengths are in range.
         let names_len = part_len(u64_at(&bytes, 48), have)?;
         let blobs_len = part_len(u64_at(&bytes, 56), have)?;
-        let names_start = HEADER_BYTES + entries as usize * (ENTRY_BYTES + INDEX_BYTES);
+        let names_start = HEADER_BYTES
+            + entries as usize * (ENTRY_BYTES + INDEX_BYTES)
+            + terminals as usize * TERMINAL_BYTES;
         let names = names_start..names_start + names_len;
         let blobs = names.end..names.end + blobs_len;
         if blobs.end + CHECKSUM_BYTES != bytes.len() {
@@ -328,6 +369,7 @@ impl Snapshot {
             bytes,
             generation,
             entries,
+            terminals,
             names,
             blobs,
         })
@@ -385,6 +427,19 @@ impl Snapshot {
         }
         Ok(())
     }
+
+    fn check_terminals(&self) -> Result<(), CatalogError> {
+        let mut previous = None;
+        for place in 0..self.terminals {
+            let record = self.terminal_record(place);
+            let mac = Some(terminal::mac(record));
+            if mac <= previous || !terminal::check(record) {
+                return Err(CatalogError::Terminal(place));
+            }
+            previous = mac;
+        }
+        Ok(())
+    }
 }
 
 impl core::fmt::Debug for Snapshot {
@@ -392,8 +447,23 @@ impl core::fmt::Debug for Snapshot {
         f.debug_struct("Snapshot")
             .field("generation", &self.generation)
             .field("entries", &self.entries)
+            .field("terminals", &self.terminals)
             .finish_non_exhaustive()
     }
+}
+
+/// The first place in `0..count` that is not `before` what is sought.
+fn first_place(count: u32, before: impl Fn(u32) -> bool) -> u32 {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 /// The order of the folded index.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::snapshot::{CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, INDEX_BYTES};
+use super::terminal::TERMINAL_BYTES;
 use super::*;
-use crate::limits::{ENTRIES_MAX, INLINE_BYTES_MAX};
-use crate::{Generation, ImageHash, Name};
+use crate::limits::{ENTRIES_MAX, INLINE_BYTES_MAX, TERMINALS_MAX};
+use crate::{Generation, ImageHash, Mac, Name};
 
 fn generation(number: u64) -> Generation {
     Generation::new(number).expect("in range")
@@ -25,7 +26,25 @@ fn small() -> Vec<u8> {
         Name::parse("t/a").expect("name"),
         StoredContent::Inline((*b"{}").into()),
     );
+    builder.set_terminals(BTreeMap::from([
+        (mac(1), terminal("kiosk-1")),
+        (mac(3), terminal("kiosk-3")),
+    ]));
     builder.build(generation(7)).expect("build")
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([0x52, 0x54, 0, 0, 0, last])
+}
+
+fn terminal(name: &str) -> StoredTerminal {
+    StoredTerminal {
+        id: format!("id-of-{name}").into(),
+        name: name.into(),
+        status_key: StatusKey([7; 32]),
+        enabled: true,
+        seated: false,
+    }
 }
 
 /// Makes the checksum right again after a change: what is left are the checks behind it.
@@ -73,11 +92,14 @@ fn every_cut_and_every_addition_is_refused() {
 #[test]
 fn every_rule_behind_the_checksum_has_its_name() {
     let index = HEADER_BYTES + 3 * ENTRY_BYTES;
-    let names = index + 3 * INDEX_BYTES;
+    let terminals = index + 3 * INDEX_BYTES;
+    let second = terminals + TERMINAL_BYTES;
+    let names = terminals + 2 * TERMINAL_BYTES;
     let inline = HEADER_BYTES + 2 * ENTRY_BYTES;
     let refused = |at: usize, octets: &[u8]| changed(at, octets).expect_err("refused");
     assert_eq!(refused(0, b"D"), CatalogError::Magic);
-    assert_eq!(refused(16, &[2]), CatalogError::Version(2));
+    assert_eq!(refused(16, &[3]), CatalogError::Version(3));
+    assert_eq!(refused(16, &[0]), CatalogError::Version(0));
     assert_eq!(refused(20, &[1]), CatalogError::Reserved);
     assert_eq!(refused(24, &[0]), CatalogError::Generation(0));
     assert_eq!(refused(24, &[0xff; 8]), CatalogError::Generation(u64::MAX));
@@ -92,7 +114,14 @@ fn every_rule_behind_the_checksum_has_its_name() {
     assert_eq!(refused(40, &[0xff; 4]), CatalogError::Entries(u32::MAX));
     assert_eq!(refused(40, &ENTRIES_MAX.to_le_bytes()), CatalogError::Parts);
     assert_eq!(refused(40, &[2]), CatalogError::Parts);
-    assert_eq!(refused(44, &[1]), CatalogError::Reserved);
+    assert_eq!(refused(44, &[1]), CatalogError::Parts);
+    assert_eq!(refused(44, &[0xff; 4]), CatalogError::Terminals(u32::MAX));
+    assert_eq!(
+        refused(44, &TERMINALS_MAX.to_le_bytes()),
+        CatalogError::Parts
+    );
+    // Version 1 had none.
+    assert_eq!(refused(16, &[1]), CatalogError::Reserved);
     assert_eq!(refused(48, &[0xff; 8]), CatalogError::Parts);
     assert_eq!(refused(56, &[0xff; 8]), CatalogError::Parts);
     assert_eq!(refused(HEADER_BYTES, &[1]), CatalogError::NamePlace(0));
@@ -112,6 +141,30 @@ fn every_rule_behind_the_checksum_has_its_name() {
     assert_eq!(refused(inline + 24, &[1]), CatalogError::Reserved);
     assert_eq!(refused(index, &[3]), CatalogError::Index(0));
     assert_eq!(refused(index + 4, &[0]), CatalogError::Index(1));
+    for wrong in [
+        (6, 4),  // an unknown flag
+        (7, 0),  // no identifier
+        (7, 65), // longer than there is room for
+        (7, 1),  // shorter than it is
+        (8, 0),  // no name
+        (8, 17), // longer than there is room for
+        (9, 1),  // reserved
+        (48, 0), // not text
+        (48, b' '),
+        (48, 0xc3),
+        (111, b'x'), // after the end of the identifier
+        (112, b'\n'),
+        (127, b'x'), // after the end of the name
+    ] {
+        assert_eq!(
+            refused(second + wrong.0, &[wrong.1]),
+            CatalogError::Terminal(1),
+            "{wrong:?}"
+        );
+    }
+    assert_eq!(refused(second + 5, &[1]), CatalogError::Terminal(1));
+    assert_eq!(refused(second + 5, &[0]), CatalogError::Terminal(1));
+    assert_eq!(refused(terminals + 5, &[3]), CatalogError::Terminal(1));
     assert_eq!(refused(names, b"c"), CatalogError::Order(1));
     assert_eq!(refused(names, b"b"), CatalogError::Order(1));
     assert_eq!(
@@ -133,6 +186,65 @@ fn what_cannot_be_read_is_not_written() {
         StoredContent::Inline(large.into()),
     );
     assert_eq!(builder.build(generation(1)), Err(CatalogError::Blob(0)));
+}
+
+#[test]
+fn a_terminal_that_cannot_be_read_is_not_written() {
+    for (id, name) in [
+        ("", "a"),
+        ("a", ""),
+        ("a b", "a"),
+        ("a", "0123456789abcdefg"),
+        ("\u{e4}", "a"),
+    ] {
+        let mut builder = SnapshotBuilder::new();
+        let terminal = StoredTerminal {
+            id: id.into(),
+            name: name.into(),
+            ..terminal("")
+        };
+        builder.set_terminals(BTreeMap::from([(mac(1), terminal)]));
+        assert_eq!(
+            builder.build(generation(1)),
+            Err(CatalogError::Terminal(0)),
+            "{id:?} {name:?}"
+        );
+    }
+}
+
+#[test]
+fn a_card_is_found_and_its_neighbours_are_not() {
+    let snapshot = Snapshot::parse(small()).expect("parse");
+    for last in 0..=5 {
+        let found = snapshot.terminal(mac(last)).map(|found| found.name);
+        let wanted = match last {
+            1 => Some("kiosk-1"),
+            3 => Some("kiosk-3"),
+            _ => None,
+        };
+        assert_eq!(found, wanted, "{last}");
+    }
+    assert_eq!(Snapshot::empty().terminal(mac(1)), None);
+}
+
+/// The file that this software wrote before there were terminals.
+#[test]
+fn a_catalog_of_version_1_is_read_as_one_without_terminals() {
+    let mut builder = SnapshotBuilder::new();
+    builder.put(
+        Name::parse("a").expect("name"),
+        StoredContent::Inline((*b"x").into()),
+    );
+    let mut file = builder.build(generation(1)).expect("build");
+    file[16] = 1;
+    let old = Snapshot::parse(sealed(file)).expect("parse");
+    assert!(old.lookup(b"a").is_some());
+    assert_eq!(old.terminals().len(), 0);
+    // What follows it is of the version of now, and can have some.
+    let mut builder = SnapshotBuilder::from_snapshot(&old);
+    builder.set_terminals(BTreeMap::from([(mac(1), terminal("kiosk-1"))]));
+    let new = Snapshot::parse(builder.build(generation(2)).expect("build")).expect("parse");
+    assert_eq!((new.len(), new.terminals().len()), (1, 1));
 }
 
 #[test]
@@ -182,17 +294,37 @@ fn contents() -> impl Strategy<Value = StoredContent> {
     ]
 }
 
+fn terminals() -> impl Strategy<Value = BTreeMap<Mac, StoredTerminal>> {
+    let card = prop::array::uniform6(0..3_u8).prop_map(Mac);
+    let terminal = (
+        "[!-~]{1,64}",
+        "[!-~]{1,16}",
+        any::<([u8; 32], bool, bool)>(),
+    );
+    let terminal = terminal.prop_map(|(id, name, (key, enabled, seated))| StoredTerminal {
+        id: id.into(),
+        name: name.into(),
+        status_key: StatusKey(key),
+        enabled,
+        seated,
+    });
+    prop::collection::btree_map(card, terminal, 0..20)
+}
+
 proptest! {
     #[test]
     fn what_is_built_is_found(
         entries in prop::collection::btree_map(names(), contents(), 0..40),
         asked in names(),
+        terminals in terminals(),
+        asked_mac in prop::array::uniform6(0..3_u8).prop_map(Mac),
         number in 1..1_000_000_u64,
     ) {
         let mut builder = SnapshotBuilder::new();
         for (name, content) in &entries {
             builder.put(name.clone(), content.clone());
         }
+        builder.set_terminals(terminals.clone());
         let file = builder.build(generation(number)).expect("build");
         let snapshot = Snapshot::parse(file.clone()).expect("parse");
         prop_assert_eq!(snapshot.generation(), generation(number));
@@ -211,7 +343,13 @@ proptest! {
         prop_assert_eq!(snapshot.lookup(asked.as_bytes()).is_some(), entries.contains_key(&asked));
         let folded = snapshot.lookup_folded(asked.as_bytes()).map(|id| snapshot.entry(id).name.to_owned());
         prop_assert_eq!(folded, folded_by_hand(&entries, &asked));
-        // The same entries give the same octets, also by way of a catalog.
+        prop_assert!(snapshot.terminals().map(|view| (view.mac, view.into())).eq(terminals.clone()));
+        for (mac, terminal) in &terminals {
+            let found = snapshot.terminal(*mac).map(StoredTerminal::from);
+            prop_assert_eq!(found.as_ref(), Some(terminal));
+        }
+        prop_assert_eq!(snapshot.terminal(asked_mac).is_some(), terminals.contains_key(&asked_mac));
+        // The same contents give the same octets, also by way of a catalog.
         let again = SnapshotBuilder::from_snapshot(&snapshot);
         prop_assert_eq!(again.build(generation(number)).expect("build"), file);
     }
@@ -232,6 +370,9 @@ proptest! {
                 prop_assert_eq!(snapshot.lookup(view.name.as_bytes()), Some(id));
             }
             let _ = snapshot.lookup_folded(asked.as_bytes());
+            for view in snapshot.terminals() {
+                prop_assert_eq!(snapshot.terminal(view.mac), Some(view));
+            }
         }
     }
 
