@@ -16,7 +16,7 @@ say = @printf '\n== %s\n' '$(1)'
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: setup-build ## Build, import a sample firmware folder, serve it on UDP 6969
+run: setup-build ## Build, import a sample firmware folder, serve it on UDP 6969 and the administration on port 8069
 	$(call say,Building the engine and the administration program)
 	cargo build --release -p daybreak-engine -p daybreak-admin
 	@scripts/run

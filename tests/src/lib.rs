@@ -1,6 +1,7 @@
 //! The harness of the whole-system tests: real binaries, real clients, real virtual machines.
 //!
 //! - [`site`]: a private data directory, with the real `daybreak-admin` and `daybreak-engine` on it.
+//! - [`administration`]: the real `daybreak-admin serve`, and a client of its API.
 //! - [`client`]: the TFTP clients of Debian: curl, tftp-hpa, atftp.
 //! - [`host`]: a private network or mount namespace, gone with the test that made it.
 //! - [`vm`]: a virtual machine that boots over the network, on a wire of its own.
@@ -15,6 +16,7 @@
 //! a namespace.
 #![forbid(unsafe_code)]
 
+pub mod administration;
 pub mod client;
 pub mod content;
 pub mod corpus;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::administration::Administration;
 use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::process::Process;
@@ -110,6 +111,17 @@ impl Site {
         let mut command = self.command("daybreak-admin");
         command.arg("--data").arg(&self.data).args(args);
         Process::start("daybreak-admin", command)
+    }
+
+    /// Starts `daybreak-admin serve` on a free port of the loopback, and waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not come to that; the message shows its log.
+    #[must_use]
+    pub fn administration(&self, args: &[&str]) -> Administration {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--log", "info"];
+        let process = self.start_admin(&[&serve, args].concat());
+        Administration::of(process, self.host.clone())
     }
 
     /// Starts an engine on the IPv4 loopback, and waits until it serves.
@@ -217,15 +229,7 @@ impl Engine {
     /// If it does not run.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()));
-        let status = status.expect("a running process has a status");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"));
-        let kib = line
-            .and_then(|line| line.trim().strip_suffix(" kB"))
-            .expect("a line of status");
-        kib.trim().parse::<u64>().expect("a number") * 1024
+        self.process.memory()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `serve`: the administration as a process, until a signal ends it.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,6 +66,7 @@ pub(super) fn serve(data: &Path, args: &ServeArgs) -> Result<Exit> {
     let filter = EnvFilter::new(format!("warn,daybreak_admin={}", args.log));
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_env_filter(filter)
         .init();
     let settings = Settings {
