@@ -164,7 +164,7 @@ fn c67_a_duplicate_of_an_ack_that_left_nothing_missing_brings_no_rewind() {
         burst = server.wait(ms(1));
     }
     assert_eq!(numbers(&burst), range(1, 8));
-    assert_eq!(numbers(&server.ack(&window[0], 8)), range(9, 16));
+    assert_eq!(numbers(&server.ack(&window[0], 8)), range(9, 24));
     server.now = server.now + ms(100);
     assert!(server.ack(&window[0], 8).is_empty());
     assert_eq!(server.endpoint.counters().rewinds, 0);
@@ -238,6 +238,31 @@ fn c69_bursts_shrink_when_time_outs_repeat_and_grow_again() {
     assert!(largest_burst(&next).iter().all(|burst| *burst <= 8));
     let next = server.ack(&last, 32);
     assert_eq!(numbers(&next), range(33, 48), "and back to one burst");
+}
+
+#[test]
+fn c69_bursts_grow_again_with_every_step_forward() {
+    let mut server = Server::new();
+    server.file("f", 512 * 1000);
+    let window = first_window(&mut server, "16", 40);
+    assert_eq!(server.wait(ms(160)).len(), 16, "in two bursts");
+    // Each ACK reports another gap: no window comes through whole.
+    server.now = server.now + ms(40);
+    assert_eq!(numbers(&server.ack(&window[0], 3)), range(4, 19));
+}
+
+#[test]
+fn c27_where_the_oack_left_twice_the_first_ack_inside_a_window_shows_the_round_trip() {
+    let mut server = Server::new();
+    server.file("f", 512 * 1000);
+    let options = [("blksize", "512"), ("windowsize", "8")];
+    let sent = server.rrq(client(2000), "f", "octet", &options);
+    assert_eq!(server.wait(ms(700)).len(), 1, "the OACK again");
+    assert_eq!(numbers(&server.ack(&sent[0], 0)), range(1, 8));
+    server.now = server.now + ms(20);
+    assert_eq!(numbers(&server.ack(&sent[0], 3)), range(4, 11));
+    // The rest is lost: without a round trip it would take half a second.
+    assert_eq!(numbers(&server.wait(ms(80)))[..4], range(4, 7));
 }
 
 #[test]
