@@ -56,8 +56,8 @@ pub fn section(scenario: &Scenario, raw: &Raw) -> String {
     let plural = if rounds == 1 { "" } else { "s" };
     let mut text = format!("\n### {}\n\n", scenario.title());
     let mut table = match scenario.way {
-        Way::Loopback => loopback(&rows),
-        Way::SlowWire => slow_wire(&rows, scenario),
+        Way::Loopback => loopback(&rows, rounds),
+        Way::SlowWire => slow_wire(&rows, scenario, rounds),
     };
     for server in servers {
         if scenario.windowsize > 1 && raw.without_window.contains(&server) {
@@ -79,7 +79,7 @@ pub fn section(scenario: &Scenario, raw: &Raw) -> String {
     text
 }
 
-fn loopback(rows: &[Row]) -> Table {
+fn loopback(rows: &[Row], rounds: usize) -> Table {
     let row = |row: &Row| {
         let mut cells = vec![
             row.server.title().to_owned(),
@@ -95,7 +95,7 @@ fn loopback(rows: &[Row]) -> Table {
             format!("{:.1}", row.memory_own / MIB),
             format!("{:.0}", row.memory_resident / MIB),
             row.server_drops.to_string(),
-            row.notes.clone().unwrap_or_default(),
+            notes(row, rounds),
         ]);
         cells
     };
@@ -121,7 +121,7 @@ fn loopback(rows: &[Row]) -> Table {
     }
 }
 
-fn slow_wire(rows: &[Row], scenario: &Scenario) -> Table {
+fn slow_wire(rows: &[Row], scenario: &Scenario, rounds: usize) -> Table {
     let row = |row: &Row| {
         let last = row.done.map(|times| times.max / 1000.0);
         let median = row.done.map(|times| times.p50 / 1000.0);
@@ -135,7 +135,7 @@ fn slow_wire(rows: &[Row], scenario: &Scenario) -> Table {
             row.queue_drops.map_or(NONE.to_owned(), percent),
             figure(row.first.map(|times| times.p99), 0),
             figure(row.cpu_s_per_gb, 2),
-            row.notes.clone().unwrap_or_default(),
+            notes(row, rounds),
         ]
     };
     Table {
@@ -153,6 +153,13 @@ fn slow_wire(rows: &[Row], scenario: &Scenario) -> Table {
         ],
         rows: rows.iter().map(row).collect(),
     }
+}
+
+/// Why clients failed; and whether the server ran in fewer rounds than others.
+fn notes(row: &Row, rounds: usize) -> String {
+    let fewer = (row.rounds < rounds).then(|| format!("{} of {rounds} rounds", row.rounds));
+    let notes: Vec<String> = row.notes.iter().cloned().chain(fewer).collect();
+    notes.join("; ")
 }
 
 fn without_window(server: Server, columns: usize) -> Vec<String> {

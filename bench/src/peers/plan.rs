@@ -1,6 +1,6 @@
 //! Which runs, in which order, and how long they will take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ use super::server::{Places, Server};
 const GUESS: Duration = Duration::from_secs(15);
 /// Seconds that starting and ending a server takes.
 const BETWEEN: Duration = Duration::from_millis(300);
+/// A run of so long that left clients without their file is not repeated: it takes an hour to say the same again.
+const LONG: Duration = Duration::from_secs(20);
 /// Clients of the run that asks whether a server knows windows.
 const PROBE: &str = "c1-w16";
 
@@ -37,6 +39,8 @@ pub struct Comparison {
     json: Option<PathBuf>,
     /// How long each run took the last time.
     took: BTreeMap<(String, Server), Duration>,
+    /// Who is not asked again under which load.
+    given_up: BTreeSet<(String, Server)>,
     /// What is served; gone with this value.
     _folder: TempDir,
 }
@@ -98,6 +102,7 @@ impl Comparison {
             },
             json,
             took: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             _folder: folder,
         })
     }
@@ -147,8 +152,11 @@ impl Comparison {
             ": {} of {}, {:.1} s",
             clients.completed, scenario.clients, sample.report.elapsed_s
         );
-        self.took
-            .insert((name.clone(), server), start.elapsed() + BETWEEN);
+        let took = start.elapsed();
+        if took > LONG && !sample.all_finished() {
+            self.given_up.insert((name.clone(), server));
+        }
+        self.took.insert((name.clone(), server), took + BETWEEN);
         self.raw.samples.push(sample);
         self.save()
     }
@@ -206,7 +214,8 @@ impl Comparison {
     }
 
     fn runs(&self, scenario: &Scenario, server: Server) -> bool {
-        scenario.windowsize == 1 || !self.raw.without_window.contains(&server)
+        let asked = scenario.windowsize == 1 || !self.raw.without_window.contains(&server);
+        asked && !self.given_up.contains(&(scenario.name.clone(), server))
     }
 
     /// How long the rest will take, from this run on.

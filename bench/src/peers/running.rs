@@ -210,7 +210,10 @@ impl Running {
     fn death(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let words = log.lines().last().unwrap_or_default();
+        // The first of what it says last: a backtrace that may follow is nobody's reason.
+        let said = |line: &&str| line.starts_with("Error");
+        let words = log.lines().find(said).or(log.lines().last());
+        let words = words.unwrap_or_default();
         let words: String = words.chars().take(LAST_WORDS_MAX).collect();
         Some(format!("{status} {words}").trim().to_owned())
     }

@@ -56,6 +56,7 @@ impl Scenario {
     fn loss(mut self, percent: u32) -> Scenario {
         self.loss_percent = percent;
         if percent > 0 {
+            self.deadline_s = 60;
             self.name += &format!("-loss{percent}");
         }
         self
