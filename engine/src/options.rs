@@ -85,6 +85,9 @@ pub struct Options {
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
+    /// Keep every privilege, file and system call: for debuggers and tracers only
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    pub no_sandbox: Option<bool>,
     /// How long running transfers may take to finish after SIGTERM [default: 30]
     #[arg(long, value_name = "N")]
     pub drain_seconds: Option<u64>,
@@ -142,6 +145,7 @@ impl Options {
             metrics: self.metrics.or(other.metrics),
             log_format: self.log_format.or(other.log_format),
             log: self.log.or(other.log),
+            no_sandbox: self.no_sandbox.or(other.no_sandbox),
             drain_seconds: self.drain_seconds.or(other.drain_seconds),
         }
     }

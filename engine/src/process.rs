@@ -29,6 +29,7 @@ use crate::orders::{Order, Orders};
 use crate::published::Published;
 use crate::quiet::Quiet;
 use crate::refusal::StartError;
+use crate::sandbox;
 use crate::settings::Settings;
 use crate::watch::Watcher;
 use crate::worker::{Shared, Worker};
@@ -59,14 +60,21 @@ enum News {
 pub fn run(settings: &Settings) -> Result<Ended, StartError> {
     raise_open_files();
     let (news, events) = mpsc::channel();
-    watch_signals(news.clone())?;
-    let (reader, published) = open_data(settings)?;
+    let signals = Signals::new([SIGTERM, SIGINT]).map_err(system("sigaction"))?;
     let carrier = choose_carrier(settings.io)?;
     let bound = bind(&settings.plan)?;
     let metrics = bind_metrics(settings)?;
-    // Everything privileged is done; threads inherit this.
-    rustix::thread::set_no_new_privs(true).map_err(system("prctl(PR_SET_NO_NEW_PRIVS)"))?;
     say_what_is_bound(&bound);
+    // Everything privileged is done, and no thread is running yet: each will inherit this.
+    if settings.sandbox {
+        sandbox::confine(&settings.data);
+    } else {
+        tracing::warn!(
+            "serving without a sandbox, as asked by --no-sandbox: for finding faults only"
+        );
+    }
+    watch_signals(signals, news.clone())?;
+    let (reader, published) = open_data(settings)?;
 
     let generation = published.catalog().generation().get();
     let team = Team::start(settings, bound.workers, &published, carrier, &news)?;
@@ -397,8 +405,7 @@ impl Employment {
     }
 }
 
-fn watch_signals(news: Sender<News>) -> Result<(), StartError> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system("sigaction"))?;
+fn watch_signals(mut signals: Signals, news: Sender<News>) -> Result<(), StartError> {
     spawn("signals", move || {
         for _ in signals.forever() {
             let _ = news.send(News::Signal);

@@ -27,6 +27,8 @@ pub struct Settings {
     pub protocol: Config,
     /// How packets travel.
     pub io: Io,
+    /// Whether to give up what serving does not need.
+    pub sandbox: bool,
     /// Where the metrics are.
     pub metrics: Metrics,
     /// How log lines look.
@@ -196,6 +198,7 @@ impl Settings {
                 ..protocol
             },
             io: options.io.unwrap_or_default(),
+            sandbox: !options.no_sandbox.unwrap_or(false),
             metrics: Metrics {
                 address: metrics,
                 required: options.metrics.is_some(),

@@ -44,8 +44,13 @@ pub(crate) struct Engine {
 impl Engine {
     /// Starts one and waits until it serves.
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
-        let arguments = [&["--metrics", "127.0.0.1:0", "--log", "debug"], arguments].concat();
-        let mut child = command(data, &arguments).spawn().unwrap();
+        Self::start_as(command(data, &[]), arguments)
+    }
+
+    /// The same, by a command that ends with the program and its data directory.
+    pub(crate) fn start_as(mut command: Command, arguments: &[&str]) -> Self {
+        let usual = ["--metrics", "127.0.0.1:0", "--log", "debug"];
+        let mut child = command.args(usual).args(arguments).spawn().unwrap();
         let log = Arc::<Mutex<Vec<String>>>::default();
         let (lines, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
         std::thread::spawn(move || {
@@ -83,6 +88,10 @@ impl Engine {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses("listening")[0]
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self) {
