@@ -70,6 +70,8 @@ pub const RESTART_SILENCE: Duration = Duration::from_millis(750);
 /// below the second after which most of them repeat their ACK, or such a repetition, read as an answer to
 /// what was sent a second ago, would pass for the round trip.
 pub const RTO_INITIAL: Duration = Duration::from_millis(500);
+/// Most that chance adds to [`RTO_INITIAL`]: the OACKs that were lost together do not come again together.
+pub const RTO_JITTER: Duration = Duration::from_millis(125);
 /// Smallest retransmission time-out that measurement may lead to.
 pub const RTO_MIN: Duration = Duration::from_millis(50);
 /// Largest retransmission time-out that measurement and back-off may lead to, unless the client

@@ -17,9 +17,12 @@ pub(crate) struct Rtt {
 }
 
 impl Rtt {
-    /// `timeout_s` is the interval that the client negotiated (RFC 2349), the initial one then.
-    pub(crate) fn new(timeout_s: Option<u8>) -> Self {
-        let initial = timeout_s.map_or(limits::RTO_INITIAL, |s| Duration::from_secs(u64::from(s)));
+    /// `timeout_s` is the interval that the client negotiated (RFC 2349), the initial one then; without it, that is
+    /// ours and the `jitter`.
+    pub(crate) fn new(timeout_s: Option<u8>, jitter: Duration) -> Self {
+        let initial = timeout_s.map_or(limits::RTO_INITIAL + jitter, |s| {
+            Duration::from_secs(u64::from(s))
+        });
         Rtt {
             smoothed_us: 0,
             variation_us: 0,
@@ -81,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_first_timeout_is_half_a_second_and_doubles() {
-        let mut rtt = Rtt::new(None);
+        let mut rtt = Rtt::new(None, Duration::ZERO);
         assert_eq!(rtt.timeout(), limits::RTO_INITIAL);
         rtt.back_off();
         assert_eq!(rtt.timeout(), limits::RTO_INITIAL * 2);
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn one_long_round_trip_at_the_start_is_soon_forgotten() {
-        let mut rtt = Rtt::new(None);
+        let mut rtt = Rtt::new(None, Duration::ZERO);
         rtt.sample(Duration::from_secs(1));
         assert!(rtt.timeout() > Duration::from_secs(1));
         rtt.sample(Duration::from_millis(2));
@@ -104,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_negotiated_timeout_is_the_initial_interval_until_a_round_trip_is_known() {
-        let mut rtt = Rtt::new(Some(5));
+        let mut rtt = Rtt::new(Some(5), Duration::ZERO);
         assert_eq!(rtt.timeout(), Duration::from_secs(5));
         rtt.sample(Duration::from_millis(10));
         assert!(rtt.timeout() < Duration::from_secs(1));
@@ -112,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_timeout_follows_the_round_trip_and_never_undercuts_it() {
-        let mut rtt = Rtt::new(None);
+        let mut rtt = Rtt::new(None, Duration::ZERO);
         for _ in 0..100 {
             rtt.sample(Duration::from_millis(400));
         }

@@ -36,6 +36,28 @@ fn r1_the_same_request_after_a_silence_starts_anew() {
 }
 
 #[test]
+fn r9_r10_with_one_port_the_same_request_after_a_silence_gets_the_file_that_was_pinned() {
+    for (mut server, len) in [(Server::new(), 9_000), (Server::single_port(), 50_000)] {
+        let old = server.file("f", 50_000);
+        let options = [("tsize", "0")];
+        let first = server.rrq(client(2000), "f", "octet", &options);
+        let data = server.ack(&first[0], 0);
+        server.ack(&data[0], 1);
+        server.file_of("f", vec![7; 9_000]);
+        server.wait(ms(1_500));
+        let anew = server.rrq(client(2000), "f", "octet", &options);
+        let anew = anew.iter().find(|sent| sent.bytes[1] == 6).unwrap();
+        assert_eq!(anew.oack()[0].1, len.to_string());
+        assert_eq!(server.outcomes(), [Outcome::Replaced]);
+        let data = server.ack(anew, 0);
+        assert_eq!(data[0].data().1 == &old[..512], len == 50_000);
+        // Another request is another boot.
+        let other = server.rrq(client(2000), "f", "octet", &[("TSIZE", "0")]);
+        assert_eq!(other[0].oack()[0].1, "9000");
+    }
+}
+
+#[test]
 fn r1_a_request_repeated_while_we_hold_the_transfer_up_is_ignored() {
     let mut server = Server::new();
     server.file("f", 50_000);

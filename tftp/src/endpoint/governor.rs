@@ -205,11 +205,16 @@ impl Governor {
         self.at + time_of(excess, self.drain_rate()) + Duration::from_nanos(1)
     }
 
+    /// Octets left that nobody acknowledges as such.
+    pub(super) fn spend(&mut self, now: Time, bytes: u64) {
+        self.drain(now);
+        self.level += bytes;
+    }
+
     /// Octets left, of a window of `window` octets; 0 if an acknowledgement is not to be expected yet.
     pub(super) fn sent(&mut self, now: Time, bytes: u64, window: u64) {
-        self.drain(now);
+        self.spend(now, bytes);
         self.sent.add(now, bytes);
-        self.level += bytes;
         self.train = self.train.max(bytes);
         if window > 0 {
             self.unproven += bytes;
@@ -231,7 +236,7 @@ impl Governor {
         self.proven += bytes;
         let Some(round_trip) = round_trip else { return };
         let queue = round_trip.saturating_sub(self.trips.shortest(now, from, round_trip));
-        // An OACK leaves at once, whatever the rate: its round trip tells how short the way can be, no more.
+        // Of an OACK: it tells how short the way can be, no more. Octets that say something are still to come.
         if bytes == 0 {
             return;
         }

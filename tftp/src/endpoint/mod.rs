@@ -50,9 +50,7 @@ pub struct Endpoint<F> {
     listeners: Vec<Listener>,
     table: Table<F>,
     timers: Wheel,
-    /// Transfers whose OACK is due.
-    offers: VecDeque<u32>,
-    /// The ways out, with the transfers that have DATA due: one for each address of ours in `ways`.
+    /// The ways out, with the transfers that have something due: one for each address of ours in `ways`.
     egresses: Vec<Egress>,
     ways: Vec<Option<IpAddr>>,
     /// The way out whose turn it is.
@@ -90,7 +88,6 @@ impl<F: Clone> Endpoint<F> {
             listeners,
             table: Table::new(&hasher),
             timers: Wheel::new(),
-            offers: VecDeque::new(),
             egresses: Vec::new(),
             ways: Vec::new(),
             turn: 0,
@@ -181,20 +178,12 @@ impl<F: Clone> Endpoint<F> {
                 payload: Payload::Packet(packet.as_bytes()),
             });
         }
-        while let Some(slot) = self.offers.pop_front() {
-            // A slot may have been given to another transfer since it was queued.
-            let Some(transfer) = self.table.get_mut(slot) else {
-                continue;
-            };
-            if transfer.place == Place::Offer {
-                transfer.place = Place::Nowhere;
-                return self.transmit_offer(now, slot);
-            }
-        }
         for _ in 0..self.egresses.len() {
             self.turn = (self.turn + 1) % self.egresses.len();
-            if let Some((slot, count)) = self.next_train(now, self.turn) {
-                return self.transmit_train(now, slot, count);
+            match self.next_leaving(now, self.turn) {
+                Some(Leaving::Offer(slot)) => return self.transmit_offer(now, slot),
+                Some(Leaving::Train(slot, count)) => return self.transmit_train(now, slot, count),
+                None => {}
             }
         }
         None
@@ -260,8 +249,8 @@ impl<F: Clone> Endpoint<F> {
         audit
     }
 
-    /// The transfer that may send by a way out now, and how many blocks.
-    fn next_train(&mut self, now: Time, way: usize) -> Option<(u32, u64)> {
+    /// What may leave by a way out now.
+    fn next_leaving(&mut self, now: Time, way: usize) -> Option<Leaving> {
         let egress = &mut self.egresses[way];
         egress.opens_at = None;
         loop {
@@ -270,6 +259,15 @@ impl<F: Clone> Endpoint<F> {
             let slot = egress.next(now, waits)?;
             let crowded = egress.is_crowded();
             let transfer = self.table.get_mut(slot)?;
+            if let Some(bytes) = transfer.offer_bytes() {
+                if egress.governor.room(now, bytes) < bytes {
+                    egress.opens_at = Some(egress.governor.opens_at(bytes));
+                    return None;
+                }
+                egress.pop(transfer, 0);
+                egress.governor.spend(now, bytes);
+                return Some(Leaving::Offer(slot));
+            }
             let (mut wanted, packet) = (transfer.blocks_wanted(), transfer.packet_bytes());
             if transfer.place == Place::First && crowded {
                 wanted = wanted.min(1);
@@ -294,7 +292,7 @@ impl<F: Clone> Endpoint<F> {
             };
             egress.pop(transfer, count * packet);
             egress.governor.sent(now, count * packet, window);
-            return Some((slot, count));
+            return Some(Leaving::Train(slot, count));
         }
     }
 
@@ -353,9 +351,6 @@ impl<F: Clone> Endpoint<F> {
             transfer.held_since = now;
             let egress = &mut self.egresses[usize::from(transfer.egress)];
             egress.push(slot, transfer, place);
-            if place == Place::Offer {
-                self.offers.push_back(slot);
-            }
             let table = &self.table;
             egress.tidy(live, |slot, place| {
                 table.get(slot).is_some_and(|t| t.place == place)
@@ -437,6 +432,14 @@ impl<F: Clone> Endpoint<F> {
         }
         self.events.push_back(event);
     }
+}
+
+/// What the transfer in a slot sends next.
+enum Leaving {
+    /// Its OACK.
+    Offer(u32),
+    /// So many blocks.
+    Train(u32, u64),
 }
 
 /// See [`Endpoint::audit`].

@@ -4,15 +4,26 @@ use alloc::boxed::Box;
 use core::hash::BuildHasher;
 use core::net::IpAddr;
 use core::ops::Range;
+use core::time::Duration;
 
 use rand_chacha::rand_core::RngCore;
 
 use super::schedule::Egress;
 use super::table::Key;
 use super::transfer::{Acked, Phase, Terms, Transfer};
-use super::{Endpoint, Event, Host, Outcome, Path, Question, Refusal, SocketId, answer};
+use super::{Endpoint, Event, Host, Opened, Outcome, Path, Question, Refusal, SocketId, answer};
 use crate::wire::{BlockNumber, ErrorCode, Malformed, Opcode, Request};
 use crate::{Time, limits};
+
+/// What a request is to an earlier one of the same client port.
+enum Earlier<F> {
+    /// There was none, or it was another request, or the client begins anew.
+    None,
+    /// A repetition; all that it brings is done.
+    Same,
+    /// The client may have begun anew, and goes on with the file that its transfer has held.
+    Pinned(Opened<F>),
+}
 
 impl<F: Clone> Endpoint<F> {
     pub(super) fn handle_ack(&mut self, now: Time, path: Path, number: BlockNumber) {
@@ -90,15 +101,19 @@ impl<F: Clone> Endpoint<F> {
         let sockets = listener.transfer_sockets.clone();
         self.counters.requests += 1;
         let fingerprint = self.hasher.hash_one(datagram);
-        if self.is_repetition(now, path, fingerprint) {
-            self.counters.requests_duplicate += 1;
-            return;
-        }
+        let source = path.remote.ip();
+        let pinned = match self.earlier(now, path, fingerprint) {
+            Earlier::None => None,
+            Earlier::Pinned(opened) => Some(opened),
+            Earlier::Same => {
+                self.counters.requests_duplicate += 1;
+                return;
+            }
+        };
         if self.draining {
             self.counters.requests_while_draining += 1;
             return;
         }
-        let source = path.remote.ip();
         if self.table.len() >= self.config.transfers_max as usize
             || self.table.half_open_of(source) >= self.config.half_open_per_source_max
         {
@@ -118,7 +133,7 @@ impl<F: Clone> Endpoint<F> {
             name: request.name,
             mode,
         };
-        let opened = match host.open(&question) {
+        let opened = match pinned.map_or_else(|| host.open(&question), Ok) {
             Ok(opened) => opened,
             Err(Refusal { code, text }) => {
                 self.counters.requests_refused += 1;
@@ -148,6 +163,7 @@ impl<F: Clone> Endpoint<F> {
             windowsize: terms.windowsize,
             rollover: terms.rollover,
             timeout_s: terms.timeout_s,
+            jitter: self.jitter(),
             phase,
             patience: self.config.patience,
             egress: self.egress_of(path.local),
@@ -166,30 +182,48 @@ impl<F: Clone> Endpoint<F> {
         self.enqueue(now, slot);
     }
 
-    /// Whether a request belongs to a transfer of the same client port; if so, all that it brings is done.
-    /// If it is another request instead, the old transfer ends silently.
-    fn is_repetition(&mut self, now: Time, path: Path, fingerprint: u64) -> bool {
+    /// What a request is to the transfer of the same client port, if there is one. If it is no repetition, that
+    /// transfer ends silently.
+    fn earlier(&mut self, now: Time, path: Path, fingerprint: u64) -> Earlier<F> {
         let Some(slot) = self.table.find(Key::new(path.socket, path.remote)) else {
-            return false;
+            return Earlier::None;
         };
+        let half_open = self.table.half_open_of(path.remote.ip());
+        let full = half_open >= self.config.half_open_per_source_max;
         let Some(transfer) = self.table.get_mut(slot) else {
-            return false;
+            return Earlier::None;
         };
         let same = transfer.request == fingerprint;
+        let (len, one_port) = (transfer.len, transfer.path.socket == path.socket);
         match transfer.phase {
             Phase::Offered { .. } | Phase::Opened if same => {
                 transfer.repeat_first_reply();
                 self.enqueue(now, slot);
-                true
+                Earlier::Same
             }
             // Read late, while its transfer is running well; after a silence the client has begun anew.
-            Phase::Running if same && transfer.silence(now) < limits::RESTART_SILENCE => true,
-            Phase::Lingering { completed, since } => {
-                same && completed && now.since(since) < limits::LATE_REQUEST
+            Phase::Running if same && transfer.silence(now) < limits::RESTART_SILENCE => {
+                Earlier::Same
+            }
+            // Or the network has kept a copy for so long. With one port for all, the client could not tell the new
+            // transfer from its own: it gets the very same file.
+            Phase::Running if same && one_port => {
+                if full || self.draining {
+                    return Earlier::Same;
+                }
+                let file = transfer.file.clone();
+                self.end(now, slot, Outcome::Replaced);
+                self.forget(slot);
+                file.map_or(Earlier::None, |file| Earlier::Pinned(Opened { file, len }))
+            }
+            Phase::Lingering { completed, since }
+                if same && completed && now.since(since) < limits::LATE_REQUEST =>
+            {
+                Earlier::Same
             }
             _ => {
                 self.end(now, slot, Outcome::Replaced);
-                false
+                Earlier::None
             }
         }
     }
@@ -205,6 +239,10 @@ impl<F: Clone> Endpoint<F> {
             self.ways.len() - 1
         });
         u8::try_from(position).expect("at most EGRESSES_MAX")
+    }
+
+    fn jitter(&mut self) -> Duration {
+        limits::RTO_JITTER * (self.random.next_u32() >> 24) / 256
     }
 
     /// A transfer socket, unpredictable, and another one than the last time.

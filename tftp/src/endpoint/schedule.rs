@@ -1,6 +1,6 @@
 //! Who sends next, by one way out.
 //!
-//! First DATA for every client, then those whose wait has reached its bound, then the shortest remaining transfer, so
+//! The OACKs, which are small and keep clients patient; first DATA for every client, then those whose wait has reached its bound, then the shortest remaining transfer, so
 //! that boots end one after another instead of all at the last moment. Where the first two bring no answers, some
 //! of the third go before them. When
 //! anything may leave at all is the [`Governor`]'s word.
@@ -26,7 +26,7 @@ pub(super) const HOLD_MAX: Duration = Duration::from_secs(2);
 pub(super) enum Place {
     /// It has nothing to send.
     Nowhere,
-    /// Its OACK: no budget, it keeps the client patient and is small.
+    /// Its OACK.
     Offer,
     /// Its first DATA.
     First,
@@ -42,6 +42,7 @@ pub(super) struct Egress {
     pub(super) governor: Governor,
     /// Something waits, and may leave then.
     pub(super) opens_at: Option<Time>,
+    offers: VecDeque<u32>,
     first: VecDeque<u32>,
     overdue: VecDeque<u32>,
     /// Least remaining blocks first; among equals, first come.
@@ -58,6 +59,7 @@ impl Egress {
         Egress {
             governor: Governor::new(rate),
             opens_at: None,
+            offers: VecDeque::new(),
             first: VecDeque::new(),
             overdue: VecDeque::new(),
             ordered: BinaryHeap::new(),
@@ -66,10 +68,11 @@ impl Egress {
         }
     }
 
-    /// Puts a transfer that has DATA to send in its place, which it is told.
+    /// Puts a transfer that has something to send in its place, which it is told.
     pub(super) fn push<F>(&mut self, slot: u32, transfer: &mut Transfer<F>, place: Place) {
         transfer.place = place;
         match place {
+            Place::Offer => self.offers.push_back(slot),
             Place::First => self.first.push_back(slot),
             Place::Overdue => self.overdue.push_back(slot),
             Place::Ordered => {
@@ -77,12 +80,15 @@ impl Egress {
                 self.ordered
                     .push(Reverse((transfer.blocks_remaining(), self.arrivals, slot)));
             }
-            Place::Nowhere | Place::Offer => {}
+            Place::Nowhere => {}
         }
     }
 
     /// The transfer that sends next. `waits` tells whether an entry is still good.
     pub(super) fn next(&mut self, now: Time, waits: impl Fn(u32, Place) -> bool) -> Option<u32> {
+        if let Some(slot) = front(&mut self.offers, Place::Offer, &waits) {
+            return Some(slot);
+        }
         if self.credit > 0
             && self.governor.is_blind(now)
             && let Some(slot) = self.next_ordered(&waits)
@@ -93,11 +99,8 @@ impl Egress {
             (&mut self.first, Place::First),
             (&mut self.overdue, Place::Overdue),
         ] {
-            while let Some(&slot) = queue.front() {
-                if waits(slot, place) {
-                    return Some(slot);
-                }
-                queue.pop_front();
+            if let Some(slot) = front(queue, place, &waits) {
+                return Some(slot);
             }
         }
         self.credit = 0;
@@ -128,10 +131,11 @@ impl Egress {
             Place::Nowhere | Place::Offer => {}
         }
         match transfer.place {
+            Place::Offer => drop(self.offers.pop_front()),
             Place::First => drop(self.first.pop_front()),
             Place::Overdue => drop(self.overdue.pop_front()),
             Place::Ordered => drop(self.ordered.pop()),
-            Place::Nowhere | Place::Offer => {}
+            Place::Nowhere => {}
         }
         transfer.place = Place::Nowhere;
     }
@@ -139,6 +143,9 @@ impl Egress {
     /// Drops the entries that are passed over, when they have become many.
     pub(super) fn tidy(&mut self, live: usize, waits: impl Fn(u32, Place) -> bool) {
         let most = 2 * live + 64;
+        if self.offers.len() > most {
+            self.offers.retain(|slot| waits(*slot, Place::Offer));
+        }
         if self.first.len() > most {
             self.first.retain(|slot| waits(*slot, Place::First));
         }
@@ -150,4 +157,19 @@ impl Egress {
                 .retain(|Reverse((.., slot))| waits(*slot, Place::Ordered));
         }
     }
+}
+
+/// The first entry of a queue that is still good; those before it are dropped.
+fn front(
+    queue: &mut VecDeque<u32>,
+    place: Place,
+    waits: &impl Fn(u32, Place) -> bool,
+) -> Option<u32> {
+    while let Some(&slot) = queue.front() {
+        if waits(slot, place) {
+            return Some(slot);
+        }
+        queue.pop_front();
+    }
+    None
 }

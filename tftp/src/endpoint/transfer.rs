@@ -18,6 +18,9 @@ use crate::rtt::Rtt;
 use crate::wire::{BlockIndex, HEADER_BYTES, Rollover};
 pub(super) use progress::{Acked, Overdue};
 
+/// Octets of UDP, IP and Ethernet around a small packet: as much as there is in it.
+const FRAME_BYTES: u64 = 46;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Transfer<F> {
@@ -121,6 +124,8 @@ pub(super) struct Terms<F> {
     pub(super) windowsize: u16,
     pub(super) rollover: Rollover,
     pub(super) timeout_s: Option<u8>,
+    /// Added to the first time-out, so that what was lost together does not come again together.
+    pub(super) jitter: Duration,
     pub(super) phase: Phase,
     pub(super) patience: Duration,
     pub(super) egress: u8,
@@ -155,7 +160,7 @@ impl<F> Transfer<F> {
             next: 1,
             highest_sent: 0,
             last: terms.len / u64::from(terms.blksize) + 1,
-            rtt: Rtt::new(terms.timeout_s),
+            rtt: Rtt::new(terms.timeout_s, terms.jitter),
             patience: terms.patience.max(timeout * 3),
             sampled: None,
             hold: if timeout.is_zero() {
@@ -232,6 +237,16 @@ impl<F> Transfer<F> {
             Phase::Offered { due, .. } => *due,
             Phase::Opened | Phase::Running => self.next <= self.window_end,
             Phase::Lingering { .. } => false,
+        }
+    }
+
+    /// Octets of the OACK on an Ethernet wire, if it is due.
+    pub(super) fn offer_bytes(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Offered {
+                oack, due: true, ..
+            } => Some(oack.len() as u64 + FRAME_BYTES),
+            _ => None,
         }
     }
 

@@ -110,6 +110,15 @@ impl Server {
     fn listening(mut config: Config, transfer_sockets: std::ops::Range<u16>) -> Self {
         // The clock of these tests stands still: what waits for its turn would wait for ever.
         config.rate = Rate::Fixed(u64::MAX);
+        Self::made(config, transfer_sockets)
+    }
+
+    /// A server whose rate is that of its configuration.
+    pub fn steered(config: Config) -> Self {
+        Self::made(config, 1..SOCKETS)
+    }
+
+    fn made(config: Config, transfer_sockets: std::ops::Range<u16>) -> Self {
         let listener = Listener {
             socket: LISTENER,
             transfer_sockets,

@@ -135,7 +135,7 @@ impl Observer {
                 None => latest.and_then(|socket| self.sessions.get_mut(&(remote, socket))),
             };
             if let Some(session) = known {
-                session.repeated();
+                session.repeated(request);
             }
             return Ok(());
         };
@@ -145,7 +145,7 @@ impl Observer {
         generations.push(opening.key.generation);
         generations.dedup();
         let terms = terms::expected(request, opening.len, &self.config);
-        let session = Session::new(now, opening, terms, round_trip);
+        let session = Session::new(now, opening, request, terms, round_trip);
         self.pending.insert(remote, session);
         let half_open = self.half_open.entry(remote.ip()).or_default();
         *half_open += 1;
@@ -296,12 +296,21 @@ impl Observer {
         check("T1", ended.file.key == session.key, || {
             format!("{:?} ended, pinned was {:?}", ended.file.key, session.key)
         })?;
+        let one_port = session.opening.path.socket == ended.path.socket;
+        let again = session
+            .again(now)
+            .filter(|_| ended.outcome == Outcome::Replaced && one_port);
         let before = session.is_half_open();
         let (acknowledged, resent) = (ended.bytes_acknowledged, ended.blocks_resent);
         session.ended(now, ended.outcome, acknowledged, resent)?;
         let after = session.is_half_open();
         if before && !after {
             self.close_half(remote.ip());
+        }
+        if let Some(again) = again {
+            self.opened += 1;
+            *self.half_open.entry(remote.ip()).or_default() += 1;
+            self.pending.insert(remote, again);
         }
         Ok(())
     }

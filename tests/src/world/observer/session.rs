@@ -52,6 +52,9 @@ pub struct Session {
     pub firsts: u64,
     /// Blocks sent again.
     pub resent: u64,
+    request: Vec<u8>,
+    /// The last request of the client's port was the same.
+    asked_again: bool,
     terms: Terms,
     oack: Option<Vec<u8>>,
     transfer: Option<TransferId>,
@@ -77,6 +80,7 @@ impl Session {
     pub(super) fn new(
         now: Time,
         opening: Opening,
+        request: &[u8],
         (terms, oack): (Terms, Option<Vec<u8>>),
         round_trip: Duration,
     ) -> Self {
@@ -84,6 +88,8 @@ impl Session {
             key: opening.key,
             len: opening.len,
             opening,
+            request: request.to_vec(),
+            asked_again: false,
             answered: false,
             over: None,
             reported: false,
@@ -109,8 +115,18 @@ impl Session {
     }
 
     /// A request came from the client's port, and no file was opened for it: a repetition, or one that was refused.
-    pub(super) fn repeated(&mut self) {
+    pub(super) fn repeated(&mut self, request: &[u8]) {
         self.repeats += 1;
+        self.asked_again = self.request == request;
+    }
+
+    /// The transfer that takes its place at the same port, with the same file: the client asked the same again after a
+    /// silence.
+    pub(super) fn again(&self, now: Time) -> Option<Session> {
+        (self.asked_again && self.over.is_none()).then(|| {
+            let terms = (self.terms, self.oack.clone());
+            Session::new(now, self.opening, &self.request, terms, self.round_trip)
+        })
     }
 
     /// An ACK arrived.
