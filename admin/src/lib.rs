@@ -8,6 +8,7 @@
 //! It never talks to the engine: publishing is what the engine sees.
 #![forbid(unsafe_code)]
 
+pub mod bulk;
 pub mod command;
 pub mod configuration;
 pub mod database;
@@ -18,6 +19,7 @@ pub mod import;
 pub mod kind;
 pub mod limits;
 pub mod list;
+pub mod merge_patch;
 pub mod object;
 pub mod publish;
 pub mod remove;

@@ -110,3 +110,12 @@ pub const SHUTDOWN_SECONDS: u64 = 10;
 
 /// Pieces of an upload that wait in memory for the disk. Beyond it: the sender waits.
 pub const UPLOAD_PIECES_MAX: usize = 4;
+
+/// Rows of one import of terminals. Beyond it: refused.
+pub const IMPORT_ROWS_MAX: usize = 50_000;
+/// Octets of one import of terminals. Beyond it: refused before it is read to its end.
+pub const IMPORT_BYTES_MAX: usize = 32 << 20;
+/// After so many rows of an import its progress is told.
+pub const IMPORT_PROGRESS_ROWS: usize = 500;
+/// Lines of progress that wait in memory for a slow client. Beyond it: the import waits.
+pub const PROGRESS_LINES_MAX: usize = 64;

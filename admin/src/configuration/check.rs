@@ -1,7 +1,8 @@
 //! What an edit must keep, beyond its own body: names and cards are given once, references lead somewhere, groups
 //! are a tree, nobody gives more than they have, and somebody can always administer the site.
 
-use super::{Actor, ChangeError, Planned};
+use super::draft::Planned;
+use super::{Actor, ChangeError};
 use crate::kind::{Body, Kind};
 use crate::limits::GROUP_DEPTH_MAX;
 use crate::object::Id;

@@ -29,6 +29,22 @@ pub enum ChangeError {
         /// Which one.
         id: Id,
     },
+    /// A field names an object by a name that none has.
+    #[error("{field}: there is no {} named {name:?}", kind.word())]
+    NotNamed {
+        /// Path of the field.
+        field: String,
+        /// What it should be.
+        kind: Kind,
+        /// The name.
+        name: String,
+    },
+    /// Two rows are about one terminal.
+    #[error("row {row} is about the same terminal")]
+    Twice {
+        /// The other one.
+        row: usize,
+    },
     /// Groups would be in each other, or too deep.
     #[error("{field}: {why}")]
     Nesting {
@@ -84,6 +100,7 @@ impl ChangeError {
             ChangeError::Invalid(fault) => Some(&fault.field),
             ChangeError::Taken { field, .. }
             | ChangeError::Dangling { field, .. }
+            | ChangeError::NotNamed { field, .. }
             | ChangeError::Nesting { field, .. } => Some(field),
             _ => None,
         }

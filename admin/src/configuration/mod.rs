@@ -1,12 +1,14 @@
 //! Changing the configuration: the one way, whoever asks.
 //!
-//! [`Configuration::apply`] checks a list of edits against the state they would make, commits them with their audit rows
-//! in one transaction, and only then shows the new state to readers. Everything is synchronous; time and
-//! randomness were passed in.
+//! A [`Draft`] checks edits one by one against the state that they make, and commits them with their audit rows in one
+//! transaction; only then readers see the new state. [`Configuration::apply`] is the draft that wants all of
+//! its edits. Everything is synchronous; time and randomness were passed in.
 
 mod check;
+mod draft;
 mod error;
 
+pub use draft::Draft;
 pub use error::ChangeError;
 
 use std::path::Path;
@@ -14,12 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::database::{AuditRow, Database, DatabaseError, Row};
-use crate::edge::{Clock, Entropy, random};
+use crate::database::{Database, DatabaseError};
+use crate::edge::{Clock, Entropy};
 use crate::kind::{Body, Kind};
-use crate::limits::{BODY_BYTES_MAX, OBJECTS_MAX};
-use crate::object::{HybridClock, Id, NodeId, Object, Stamp, Version};
-use crate::security::{Right, Rights, StatusKey};
+use crate::object::{HybridClock, Id, NodeId, Object, Stamp};
+use crate::security::{Right, Rights};
 use crate::site::Site;
 
 /// Who makes a change, and what they may grant.
@@ -100,14 +101,6 @@ struct Writer {
     stamps: HybridClock,
 }
 
-/// What is to be written for one edit.
-struct Planned {
-    kind: Kind,
-    id: Id,
-    before: Option<Arc<Object>>,
-    after: Option<Body>,
-}
-
 impl Configuration {
     /// Opens `config.db` at `path`, making it if there is none.
     pub fn open(
@@ -162,63 +155,17 @@ impl Configuration {
         actor: &Actor,
         edits: Vec<Edit>,
     ) -> Result<Vec<Option<Arc<Object>>>, ChangeError> {
-        let mut writer = self.writer();
-        let before = self.site();
-        let mut next = Site::clone(&before);
-        let now_ms = self.now_ms();
-        // Until the commit, only here: a refused edit uses up neither a number nor a stamp.
-        let mut stamps = writer.stamps;
-        let mut rows = Vec::with_capacity(edits.len());
-        let mut outcome = Vec::with_capacity(edits.len());
-        for edit in edits {
-            let planned = self.plan(&next, edit)?;
-            check::grants(&next, actor, &planned)?;
-            let change = next.change() + 1;
-            let version = match &planned.before {
-                Some(object) => object.version.clone(),
-                // It may have existed and been deleted: then the new one has seen that.
-                None => {
-                    let key = (planned.kind, planned.id.clone());
-                    writer
-                        .database
-                        .row(&key)?
-                        .map_or_else(Version::default, |row| row.version)
-                }
-            };
-            let node = writer.database.node();
-            let row = Row {
-                kind: planned.kind,
-                id: planned.id.clone(),
-                body: planned.after.clone(),
-                version: version.followed_by(node, change),
-                stamp: stamps.stamp(now_ms),
-                change: (node, change),
-            };
-            let audit = audited(actor, now_ms, &planned);
-            let object = planned.after.map(|body| {
-                Arc::new(Object {
-                    id: planned.id.clone(),
-                    body,
-                    version: row.version.clone(),
-                    stamp: row.stamp,
-                })
-            });
-            match &object {
-                Some(object) => next.put(Arc::clone(object)),
-                None => next.remove(planned.kind, &planned.id),
-            }
-            next.set_change(change);
-            if next.len() > OBJECTS_MAX {
-                return Err(ChangeError::TooMany);
-            }
-            rows.push((row, audit));
-            outcome.push(object);
-        }
-        check::administrator_left(&before, &next)?;
-        writer.database.commit(&rows, next.change())?;
-        writer.stamps = stamps;
-        self.site.store(Arc::new(next));
+        let mut draft = self.draft(actor);
+        let edits = edits.into_iter().map(|edit| draft.edit(edit));
+        let outcome = edits.collect::<Result<_, _>>()?;
+        draft.commit()?;
         Ok(outcome)
+    }
+
+    /// Begins a change of several edits, each of which sees those before it. Nobody else changes anything meanwhile.
+    #[must_use]
+    pub fn draft<'c>(&'c self, actor: &'c Actor) -> Draft<'c> {
+        Draft::new(self, self.writer(), actor)
     }
 
     /// Reads or writes what belongs to this server alone.
@@ -232,106 +179,5 @@ impl Configuration {
     fn writer(&self) -> MutexGuard<'_, Writer> {
         // A panic under the lock happened before the commit or after it: the database is whole either way.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn plan(&self, site: &Site, edit: Edit) -> Result<Planned, ChangeError> {
-        let (id, before, mut body) = match edit {
-            Edit::Create(body) => {
-                let id = match &body {
-                    Body::Setting(setting) => setting.id(),
-                    _ => Id::from_random(random(self.entropy())),
-                };
-                if site.object(body.kind(), &id).is_some() {
-                    return Err(ChangeError::Taken {
-                        field: "key".into(),
-                        by: id,
-                    });
-                }
-                (id, None, body)
-            }
-            Edit::Replace {
-                id,
-                mut body,
-                expected,
-            } => {
-                let before = existing(site, body.kind(), &id, &expected)?;
-                body.keep_sealed(&before.body);
-                (id, Some(before), body)
-            }
-            Edit::Seal { id, body, expected } => {
-                let expected =
-                    expected.map_or(Expected::Any, |revision| Expected::OneOf(vec![revision]));
-                let before = existing(site, body.kind(), &id, &expected)?;
-                (id, Some(before), body)
-            }
-            Edit::Delete {
-                kind,
-                id,
-                expected,
-                force,
-            } => {
-                let before = existing(site, kind, &id, &expected)?;
-                if !force {
-                    check::unused(site, kind, &id)?;
-                }
-                return Ok(Planned {
-                    kind,
-                    id,
-                    before: Some(before),
-                    after: None,
-                });
-            }
-        };
-        if let Body::Terminal(terminal) = &mut body {
-            let key = &mut terminal.status_key;
-            key.get_or_insert_with(|| StatusKey::new(self.entropy()));
-        }
-        if body.stored().to_string().len() > BODY_BYTES_MAX {
-            return Err(ChangeError::TooLarge);
-        }
-        check::body(site, &id, &body)?;
-        Ok(Planned {
-            kind: body.kind(),
-            id,
-            before,
-            after: Some(body),
-        })
-    }
-}
-
-fn existing(
-    site: &Site,
-    kind: Kind,
-    id: &Id,
-    expected: &Expected,
-) -> Result<Arc<Object>, ChangeError> {
-    let object = site.object(kind, id).ok_or_else(|| ChangeError::Unknown {
-        kind,
-        id: id.clone(),
-    })?;
-    match expected {
-        Expected::OneOf(revisions) if !revisions.contains(&object.revision()) => {
-            Err(ChangeError::Stale)
-        }
-        _ => Ok(Arc::clone(object)),
-    }
-}
-
-fn audited(actor: &Actor, now_ms: u64, planned: &Planned) -> AuditRow {
-    let shown = |body: &Body| body.shown().to_string();
-    let action = match (&planned.before, &planned.after) {
-        (None, _) => "create",
-        (Some(_), Some(_)) => "change",
-        (Some(_), None) => "delete",
-    };
-    AuditRow {
-        number: 0, // given by the database
-        time_ms: now_ms,
-        actor: actor.name.clone(),
-        action: action.into(),
-        kind: planned.kind.word().into(),
-        id: planned.id.to_string(),
-        before: planned.before.as_ref().map(|object| shown(&object.body)),
-        after: planned.after.as_ref().map(shown),
     }
 }

@@ -130,6 +130,8 @@ pub struct Effective {
     pub status_monitors: Sourced<Option<Vec<Host>>>,
     /// Whether it goes home to the first boot server.
     pub enforce_boot_priority: Sourced<bool>,
+    /// Whether only a unit of the same model may take its place.
+    pub replace_same_model: Sourced<bool>,
 }
 
 /// A version of a package, as one terminal boots it. The files are names that it asks for.

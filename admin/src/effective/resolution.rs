@@ -46,6 +46,7 @@ pub fn effective(site: &Site, object: &Object, terminal: &Terminal) -> (Effectiv
         allow_shadowing: resolution.plain(|s| s.allow_shadowing, false),
         status_monitors: resolution.plain(|s| s.status_monitors.clone().map(Some), None),
         enforce_boot_priority: resolution.plain(|s| s.enforce_boot_priority, false),
+        replace_same_model: resolution.plain(|s| s.replace_same_model, false),
     };
     (effective, resolution.problems)
 }

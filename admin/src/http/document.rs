@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::accounts::{LogIn, Me, NewPassword, OwnPassword, SetUp};
+use super::bulk::ReportView;
 use super::error::{Code, ErrorBody};
 use super::files::{FilePage, FileView, HASH_HEADER};
 use super::guard::Access;
@@ -208,6 +209,13 @@ fn as_json(schema: &Value) -> Option<Value> {
     Some(json!({"application/json": {"schema": schema}}))
 }
 
+fn either(kinds: &[&str], schema: &Value) -> Value {
+    let kinds = kinds
+        .iter()
+        .map(|kind| ((*kind).to_owned(), json!({"schema": schema})));
+    Value::Object(kinds.collect())
+}
+
 fn query((name, what): (&str, &str)) -> Value {
     json!({"name": name, "in": "query", "description": what, "schema": {"type": "string"}})
 }
@@ -295,6 +303,32 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
         }
         ("GET", "/api/v1/terminals/{id}/effective") => {
             shape.response = as_json(&schemas.put::<EffectiveView>());
+        }
+        ("GET", "/api/v1/terminals/export") => {
+            let formats = ["text/csv", "application/json"];
+            shape.response = Some(either(&formats, &json!({"type": "string"})));
+            shape.parameters = std::iter::once(("format", "csv or json; otherwise csv"))
+                .chain(listing::parameters(Kind::Terminal))
+                .filter(|(name, _)| !matches!(*name, "limit" | "after"))
+                .map(query)
+                .collect();
+        }
+        ("POST", "/api/v1/terminals/import") => {
+            let row = json!({"type": "object", "description": "A merge patch of one terminal, with names in the place of identifiers."});
+            shape.request = Some(json!({
+                "text/csv": {"schema": {"type": "string"}},
+                "application/json": {"schema": {"type": "array", "items": row}},
+            }));
+            shape.response = as_json(&schemas.put::<ReportView>());
+            shape.parameters = [
+                ("dry_run", "true: only say what would happen"),
+                (
+                    "valid_only",
+                    "true: go on without the rows that are refused",
+                ),
+            ]
+            .map(query)
+            .into();
         }
         ("GET", "/api/v1/problems") => shape.response = as_json(&schemas.put::<ProblemsView>()),
         ("GET", "/api/v1/publication") => {

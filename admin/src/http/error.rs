@@ -49,6 +49,7 @@ codes! {
     InvalidQuery "invalid_query" 400 "the document of the API lists the parameters of each address",
     InvalidPath "invalid_path" 400 "the message says what an identifier or a name is made of",
     UploadBroken "upload_broken" 400 "send it again",
+    UnreadableFile "unreadable_file" 400 "an export shows what a file of terminals looks like",
     Unauthenticated "unauthenticated" 401 "log in at POST /api/v1/session, or send an API key as Authorization: Bearer",
     WrongCredentials "wrong_credentials" 401 "check the name and the password",
     Forbidden "forbidden" 403 "ask an administrator for the right that the message names",
@@ -64,8 +65,10 @@ codes! {
     Stale "stale" 412 "read it again, and make your change to what it is now",
     TooLarge "too_large" 413 "send less",
     NotJsonType "not_json_type" 415 "send Content-Type: application/json",
+    UnknownFormat "unknown_format" 415 "send Content-Type: text/csv or application/json",
     Invalid "invalid" 422 "correct the field that is named",
     DanglingReference "dangling_reference" 422 "create what the field names first, or name something that is there",
+    RowsRefused "rows_refused" 422 "correct the rows that the report names, or repeat with ?valid_only=true",
     HashMismatch "hash_mismatch" 422 "send it again; or correct the hash",
     RevisionRequired "revision_required" 428 "read it first, and send its ETag as If-Match; or If-Match: *",
     TooManyAttempts "too_many_attempts" 429 "wait as long as Retry-After says",
@@ -143,12 +146,18 @@ impl ApiError {
         if self.code.status() == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        response.json(ErrorBody {
+        response.json(self.body())
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn body(&self) -> ErrorBody {
+        ErrorBody {
             code: self.code.word(),
             message: self.message.clone(),
             field: self.field.clone(),
             hint: self.code.hint(),
-        })
+        }
     }
 }
 
@@ -186,20 +195,31 @@ impl From<DatabaseError> for ApiError {
     }
 }
 
-impl From<ChangeError> for ApiError {
-    fn from(error: ChangeError) -> Self {
-        let code = match error {
-            ChangeError::Database(error) => return error.into(),
+impl Code {
+    /// What the refusal of a change is called.
+    #[must_use]
+    pub fn of(error: &ChangeError) -> Self {
+        match error {
             ChangeError::Invalid(_) | ChangeError::Nesting { .. } => Code::Invalid,
-            ChangeError::Taken { .. } => Code::Taken,
-            ChangeError::Dangling { .. } => Code::DanglingReference,
+            ChangeError::Taken { .. } | ChangeError::Twice { .. } => Code::Taken,
+            ChangeError::Dangling { .. } | ChangeError::NotNamed { .. } => Code::DanglingReference,
             ChangeError::Unknown { .. } => Code::NotFound,
             ChangeError::Stale => Code::Stale,
             ChangeError::InUse { .. } => Code::InUse,
             ChangeError::Beyond(_) => Code::BeyondOwnRights,
             ChangeError::LastAdministrator => Code::LastAdministrator,
             ChangeError::TooMany | ChangeError::TooLarge => Code::TooLarge,
-        };
+            ChangeError::Database(_) => Code::Internal,
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        if let ChangeError::Database(error) = error {
+            return error.into();
+        }
+        let code = Code::of(&error);
         let refused = ApiError::new(code, error.to_string());
         match error.field() {
             Some(field) => refused.at(field),

@@ -138,25 +138,21 @@ impl Listing {
         Ok(listing)
     }
 
+    /// Reads what chooses and orders objects of `kind`, without pages.
+    pub(super) fn parse_filters(
+        kind: Kind,
+        pairs: Vec<(String, String)>,
+    ) -> Result<Self, ApiError> {
+        let paging = |name: &str| matches!(name, "limit" | "after");
+        match pairs.iter().find(|(name, _)| paging(name)) {
+            Some((name, _)) => Err(unknown_parameter(name)),
+            None => Listing::parse(kind, pairs),
+        }
+    }
+
     /// The page of the objects of `kind`.
     pub(super) fn page(&self, site: &Site, kind: Kind) -> Page {
-        let table = site.table(kind);
-        let passes = |object: &&Arc<Object>| {
-            self.filters
-                .iter()
-                .all(|filter| filter.passes(&object.body))
-        };
-        let mut found: Vec<&Arc<Object>> = match self.sort {
-            // By name, the table is in order as it is.
-            Sort::Name => table.by_name().filter(passes).collect(),
-            Sort::Id | Sort::Changed => table.objects().filter(passes).collect(),
-        };
-        if self.sort == Sort::Changed {
-            found.sort_by_cached_key(|object| self.place(object));
-        }
-        if self.descending {
-            found.reverse();
-        }
+        let found = self.all(site, kind);
         let total = found.len();
         let start = self.after.as_ref().map_or(0, |after| {
             found.partition_point(|object| match self.descending {
@@ -175,6 +171,28 @@ impl Listing {
             format!("{id}.{key}")
         });
         Page { items, total, next }
+    }
+
+    /// Every object of `kind` that the filters let through, in order.
+    pub(super) fn all<'s>(&self, site: &'s Site, kind: Kind) -> Vec<&'s Arc<Object>> {
+        let table = site.table(kind);
+        let passes = |object: &&Arc<Object>| {
+            self.filters
+                .iter()
+                .all(|filter| filter.passes(&object.body))
+        };
+        let mut found: Vec<&'s Arc<Object>> = match self.sort {
+            // By name, the table is in order as it is.
+            Sort::Name => table.by_name().filter(passes).collect(),
+            Sort::Id | Sort::Changed => table.objects().filter(passes).collect(),
+        };
+        if self.sort == Sort::Changed {
+            found.sort_by_cached_key(|object| self.place(object));
+        }
+        if self.descending {
+            found.reverse();
+        }
+        found
     }
 
     /// Where an object is in the order.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod application;
+mod bulk;
 mod counters;
 mod document;
 mod error;
@@ -18,6 +19,7 @@ mod tls;
 mod views;
 
 pub use application::{Application, Settings, StartError, Transport};
+pub use bulk::{ReportView, RowView};
 pub use document::document;
 pub use error::{Code, ErrorBody};
 pub use guard::Access;

@@ -13,6 +13,7 @@ use super::request::{self, Body as RequestBody};
 use super::state::State;
 use crate::configuration::{Edit, Expected};
 use crate::kind::{Body, Fault, Kind};
+use crate::merge_patch::merge;
 use crate::object::{Id, Object, Stamp, Version};
 use crate::security::Identity;
 
@@ -177,7 +178,7 @@ pub(super) async fn patch(
         return Err(crate::configuration::ChangeError::Stale.into());
     }
     let mut json = before.body.shown();
-    request::merge(&mut json, patch);
+    merge(&mut json, patch);
     let body = read(Body::parse_request(kind, &json))?;
     if body.kind() == Kind::Setting && body.name() != id.as_str() {
         return Err(ApiError::new(Code::Invalid, "the key of a setting stays the same").at("key"));

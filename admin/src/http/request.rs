@@ -12,19 +12,16 @@ use crate::object::Id;
 /// A body, as the framework has read it within its bound, or has refused it.
 pub(super) type Body = Result<web::Bytes, actix_web::Error>;
 
+/// What the body is said to be, without parameters.
+pub(super) fn content_type(request: &HttpRequest) -> Option<String> {
+    let kind = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let kind = kind.split(';').next().unwrap_or_default();
+    Some(kind.trim().to_ascii_lowercase())
+}
+
 /// The JSON document of a request.
 pub(super) fn json(request: &HttpRequest, body: Body) -> Result<Value, ApiError> {
-    let kind = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let kind = kind.map(|kind| {
-        kind.split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
-    });
+    let kind = content_type(request);
     if !matches!(
         kind.as_deref(),
         Some("application/json" | "application/merge-patch+json")
@@ -104,64 +101,4 @@ pub(super) fn expected(headers: &HeaderMap) -> Result<Expected, ApiError> {
         ));
     }
     Ok(Expected::OneOf(revisions))
-}
-
-/// RFC 7396: what `patch` says replaces, `null` removes, objects are merged.
-pub(super) fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(changes) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    if let Value::Object(fields) = target {
-        for (name, change) in changes {
-            if change.is_null() {
-                fields.remove(&name);
-            } else {
-                merge(fields.entry(name).or_insert(Value::Null), change);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_merge_patch_is_applied_as_rfc_7396_shows() {
-        for (mut target, patch, merged) in [
-            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (
-                json!({"a": "b"}),
-                json!({"b": "c"}),
-                json!({"a": "b", "b": "c"}),
-            ),
-            (json!({"a": "b"}), json!({"a": null}), json!({})),
-            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
-            (
-                json!({"a": {"b": "c"}}),
-                json!({"a": {"b": "d", "c": null}}),
-                json!({"a": {"b": "d"}}),
-            ),
-            (json!({"a": "foo"}), json!("bar"), json!("bar")),
-            (
-                json!({}),
-                json!({"a": {"bb": {"ccc": null}}}),
-                json!({"a": {"bb": {}}}),
-            ),
-            (
-                json!([1, 2]),
-                json!({"a": "b", "c": null}),
-                json!({"a": "b"}),
-            ),
-        ] {
-            merge(&mut target, patch);
-            assert_eq!(target, merged);
-        }
-    }
 }

@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) counters: Counters,
     // Whether cookies may be sent over plain HTTP: on loopback only.
     pub(super) secure: bool,
+    // One import at a time: each may take much memory.
+    pub(super) imports: Arc<Semaphore>,
     passwords: Semaphore,
     passwords_waiting: Semaphore,
 }
@@ -41,6 +43,7 @@ impl State {
             gate,
             counters: Counters::new(),
             secure,
+            imports: Arc::new(Semaphore::new(1)),
             passwords: Semaphore::new(PASSWORDS_AT_ONCE_MAX),
             passwords_waiting: Semaphore::new(PASSWORDS_WAITING_MAX),
         }

@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
-use super::{accounts, files, objects, page, views};
+use super::{accounts, bulk, files, objects, page, views};
 use crate::kind::Kind;
 use crate::security::Right;
 
@@ -34,6 +34,8 @@ pub fn routes() -> Vec<Route> {
     let mut routes = Vec::new();
     public(&mut routes);
     identified(&mut routes);
+    // Before the terminals themselves: these addresses are none of theirs.
+    of_many_terminals(&mut routes);
     for kind in Kind::ALL {
         of_kind(&mut routes, kind);
     }
@@ -140,6 +142,23 @@ fn identified(routes: &mut Vec<Route>) {
         access,
         "Every right, and the built-in roles that have it",
         || web::get().to(views::rights),
+    );
+}
+
+fn of_many_terminals(routes: &mut Vec<Route>) {
+    add(
+        routes,
+        (Method::GET, "/api/v1/terminals/export"),
+        Access::Right(Right::TerminalsRead),
+        "Every terminal in one file: CSV or JSON",
+        || web::get().to(bulk::export),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/terminals/import"),
+        Access::Right(Right::TerminalsWrite),
+        "Create and change terminals as a file says: CSV or JSON",
+        || web::post().to(bulk::import),
     );
 }
 

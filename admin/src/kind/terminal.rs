@@ -98,6 +98,9 @@ pub struct Settings {
     /// Whether it goes home to the first boot server when that is back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforce_boot_priority: Option<bool>,
+    /// Whether only a unit of the same model may take its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replace_same_model: Option<bool>,
 }
 
 /// A firmware package, and which of its versions.

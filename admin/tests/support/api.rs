@@ -35,6 +35,25 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
+    /// A body that was sent in chunks.
+    pub(crate) fn chunks(&self) -> Vec<u8> {
+        let mut rest = &self.body[..];
+        let mut whole = Vec::new();
+        loop {
+            let end = rest
+                .windows(2)
+                .position(|two| two == b"\r\n")
+                .expect("a length");
+            let length = core::str::from_utf8(&rest[..end]).expect("digits");
+            let length = usize::from_str_radix(length, 16).expect("digits");
+            if length == 0 {
+                return whole;
+            }
+            whole.extend_from_slice(&rest[end + 2..end + 2 + length]);
+            rest = &rest[end + 2 + length + 2..];
+        }
+    }
+
     pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }

@@ -1,0 +1,328 @@
+//! Many terminals at once, as files.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::api::{Answer, Client, Server};
+use support::mac;
+
+const IMPORT: &str = "/api/v1/terminals/import";
+
+fn send(client: &Client<'_>, path: &str, kind: &str, file: &str) -> Answer {
+    client.raw("POST", path, &[("Content-Type", kind)], file.as_bytes())
+}
+
+/// A site with something of every kind that a terminal can refer to.
+fn site(admin: &Client<'_>) {
+    let group = admin.create("/api/v1/terminal-groups", &json!({"name": "hall; 7"}));
+    let boot = json!([{"architecture": "x86-64-uefi", "kernel": "k"}]);
+    let package =
+        json!({"name": "linux", "active": "1", "versions": [{"version": "1", "boot": boot}]});
+    admin.create("/api/v1/firmware-packages", &package);
+    admin.create(
+        "/api/v1/term-caps",
+        &json!({"name": "=model", "architecture": "x86-64-uefi"}),
+    );
+    for name in ["ts;1", "ts2"] {
+        let server = json!({"name": name, "address": "ts.example", "protocol": "rdp"});
+        admin.create("/api/v1/terminal-servers", &server);
+    }
+    let module = json!({"name": "sound", "parameters": [{"name": "volume", "default": "5"}]});
+    admin.create("/api/v1/modules", &module);
+    admin.create(
+        "/api/v1/terminals",
+        &json!({"name": "plain", "macs": [mac(9)], "group": group}),
+    );
+}
+
+fn terminals(admin: &Client<'_>) -> Vec<Value> {
+    let page = admin.get("/api/v1/terminals?limit=500").expect(200).json();
+    let items = page["items"].as_array().expect("items").iter();
+    items.map(|item| item["body"].clone()).collect()
+}
+
+#[test]
+fn every_field_of_a_terminal_survives_export_and_import_in_both_formats() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    site(&admin);
+    let full = json!([{
+        "name": "-full", "macs": [mac(1), mac(2)], "model": "=model", "group": "hall; 7", "enabled": false,
+        "replaceable": false, "remark": "+two\nlines, \"quoted\"",
+        "address": {"address": "192.0.2.9", "prefix_bits": 24, "gateway": "192.0.2.1", "name_servers": ["192.0.2.2", "192.0.2.3"]},
+        "settings": {
+            "firmware": {"package": "linux", "version": "1"},
+            "modules": [{"module": "sound", "parameters": {"volume": "=7"}}],
+            "terminal_servers": ["ts;1", "ts2"], "instant_failover": true,
+            "display": {"width_px": 1920, "height_px": 1080, "refresh_hz": 60, "screens": 2},
+            "allow_shadowing": false, "status_monitors": ["a.example", "192.0.2.4"],
+            "enforce_boot_priority": true, "replace_same_model": true,
+        },
+    }, {"name": "bare", "macs": [mac(3)], "settings": {"terminal_servers": [], "modules": []}}]);
+    send(&admin, IMPORT, "application/json", &full.to_string()).expect(200);
+    let before = terminals(&admin);
+    assert_eq!(before.len(), 3);
+    let stored = before
+        .iter()
+        .find(|body| body["name"] == "-full")
+        .expect("there");
+    // Whatever is added to a terminal must be in the sample above, and so in both formats.
+    let schema = admin.get("/api/v1/openapi.json").json();
+    for (of, body) in [("Terminal", stored), ("Settings", &stored["settings"])] {
+        let fields = schema["components"]["schemas"][of]["properties"]
+            .as_object()
+            .expect("fields");
+        for field in fields.keys() {
+            assert!(
+                !body[field].is_null(),
+                "{of} has a field that this test does not set: {field}"
+            );
+        }
+    }
+    for format in ["csv", "json"] {
+        let kind = if format == "csv" {
+            "text/csv"
+        } else {
+            "application/json"
+        };
+        let file = admin
+            .get(&format!("/api/v1/terminals/export?format={format}"))
+            .expect(200);
+        let file = String::from_utf8(file.body).expect("UTF-8");
+        assert!(
+            file.contains("hall; 7") && !file.contains("status_key"),
+            "{file}"
+        );
+        let again = send(&admin, IMPORT, kind, &file).expect(200).json();
+        assert_eq!(again["unchanged"], 3, "{format}: {again}");
+        // The same where there is none of them.
+        for item in admin.get("/api/v1/terminals").json()["items"]
+            .as_array()
+            .expect("items")
+        {
+            admin
+                .delete(&format!(
+                    "/api/v1/terminals/{}",
+                    item["id"].as_str().expect("id")
+                ))
+                .expect(204);
+        }
+        let made = send(&admin, IMPORT, kind, &file).expect(200).json();
+        assert_eq!(
+            (&made["created"], &made["committed"]),
+            (&json!(3), &json!(true))
+        );
+        assert_eq!(terminals(&admin), before, "{format}");
+    }
+}
+
+#[test]
+fn a_row_is_about_the_terminal_of_its_name_or_else_of_its_card() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    site(&admin);
+    let table = format!(
+        "name,macs,enabled\nPLAIN,{},false\nnew,{},\n",
+        mac(9),
+        mac(10)
+    );
+    let report = send(&admin, IMPORT, "text/csv", &table).expect(200).json();
+    let outcomes: Vec<_> = report["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| (&row["row"], &row["outcome"]))
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            (&json!(2), &json!("updated")),
+            (&json!(3), &json!("created"))
+        ]
+    );
+    let plain = terminals(&admin)
+        .into_iter()
+        .find(|body| body["name"] == "PLAIN")
+        .expect("renamed");
+    assert_eq!(plain["enabled"], false);
+    assert!(
+        plain["group"].is_string(),
+        "a column that is not there changes nothing"
+    );
+    // By its card, it gets another name; an emptied cell is what is inherited or the default.
+    let table = format!("name,macs,enabled,group\nrenamed,{},,\n", mac(9));
+    send(&admin, IMPORT, "text/csv", &table).expect(200);
+    let renamed = terminals(&admin)
+        .into_iter()
+        .find(|body| body["name"] == "renamed")
+        .expect("renamed");
+    assert_eq!(
+        (&renamed["enabled"], &renamed["group"]),
+        (&json!(true), &Value::Null)
+    );
+    assert_eq!(terminals(&admin).len(), 2);
+}
+
+#[test]
+fn one_refused_row_refuses_all_and_each_names_its_field_unless_the_valid_ones_are_wanted() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    site(&admin);
+    let before = terminals(&admin);
+    let rows = json!([
+        {"name": "good", "macs": [mac(20)]},
+        {"name": "bad name", "macs": [mac(21)]},
+        {"name": "a", "macs": ["x"]},
+        {"name": "b", "macs": [mac(20)]},
+        {"name": "c", "macs": [mac(22)], "group": "nowhere"},
+        {"name": "d", "macs": [mac(23)], "settings": {"terminal_servers": ["ts2", "ts3"]}},
+        {"name": "GOOD", "macs": [mac(24)]},
+        {"name": "e", "macs": [mac(25)], "settings": {"display": {"width_px": 1, "height_px": 600}}},
+        {"name": "f", "macs": [mac(26)], "status_key": "0"},
+        7,
+        {"name": "fine", "macs": [mac(27)]},
+    ]);
+    let refused = send(&admin, IMPORT, "application/json", &rows.to_string()).expect(422);
+    assert_eq!(refused.code(), "rows_refused");
+    let report = &refused.json()["report"];
+    let told = |row: usize| {
+        (
+            report["rows"][row - 1]["code"].clone(),
+            report["rows"][row - 1]["field"].clone(),
+        )
+    };
+    for (row, code, field) in [
+        (2, "invalid", "name"),
+        (3, "invalid", "macs[0]"),
+        (5, "dangling_reference", "group"),
+        (6, "dangling_reference", "settings.terminal_servers[1]"),
+        (8, "invalid", "settings.display.width_px"),
+        (9, "invalid", "status_key"),
+    ] {
+        assert_eq!(told(row), (json!(code), json!(field)), "row {row}");
+    }
+    for row in [4, 7] {
+        assert_eq!(
+            told(row).0,
+            "taken",
+            "the first row is about the same terminal"
+        );
+    }
+    assert_eq!(
+        (&report["refused"], &report["created"], &report["committed"]),
+        (&json!(9), &json!(2), &json!(false))
+    );
+    assert_eq!(terminals(&admin), before);
+    let tried = send(
+        &admin,
+        &format!("{IMPORT}?dry_run=true&valid_only=true"),
+        "application/json",
+        &rows.to_string(),
+    );
+    assert_eq!(tried.expect(200).json()["committed"], false);
+    assert_eq!(terminals(&admin), before);
+    let valid = send(
+        &admin,
+        &format!("{IMPORT}?valid_only=true"),
+        "application/json",
+        &rows.to_string(),
+    )
+    .expect(200)
+    .json();
+    assert_eq!(
+        (&valid["refused"], &valid["created"]),
+        (&json!(9), &json!(2))
+    );
+    assert_eq!(terminals(&admin).len(), before.len() + 2);
+}
+
+#[test]
+fn ten_thousand_rows_take_seconds_and_tell_their_progress() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    let mut table = String::from("name;macs;settings.instant_failover\n");
+    for number in 0..10_000 {
+        table.push_str(&format!("t{number};{};true\n", mac(number)));
+    }
+    let headers = [
+        ("Content-Type", "text/csv"),
+        ("Accept", "application/x-ndjson"),
+    ];
+    let started = Instant::now();
+    let answer = admin
+        .raw("POST", IMPORT, &headers, table.as_bytes())
+        .expect(200);
+    // Far beyond what it takes: a quadratic step would be minutes.
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        started.elapsed()
+    );
+    let lines: Vec<Value> = answer
+        .chunks()
+        .split(|octet| *octet == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).expect("a line of JSON"))
+        .collect();
+    assert!(lines.len() > 10, "{}", lines.len());
+    assert_eq!(lines[1]["progress"], json!({"rows": 500, "of": 10_000}));
+    let report = &lines.last().expect("a report")["report"];
+    assert_eq!(
+        (&report["created"], &report["committed"]),
+        (&json!(10_000), &json!(true))
+    );
+    let export = admin.get("/api/v1/terminals/export?name=t12").expect(200);
+    let rows = String::from_utf8(export.body)
+        .expect("UTF-8")
+        .lines()
+        .count();
+    assert_eq!(rows, 1 + 1 + 10 + 100, "the filters of a list choose");
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_as_a_whole() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    for (kind, file, status, code) in [
+        ("text/csv", "name,nmae\n", 400, "unreadable_file"),
+        ("application/json", "{}", 400, "unreadable_file"),
+        ("text/plain", "name\n", 415, "unknown_format"),
+    ] {
+        let refused = send(&admin, IMPORT, kind, file).expect(status);
+        assert_eq!(refused.code(), code, "{file}");
+    }
+    let rows = "\n\"\"".repeat(10) + &"\nx".repeat(50_001);
+    assert_eq!(
+        send(&admin, IMPORT, "text/csv", &format!("name{rows}"))
+            .expect(413)
+            .code(),
+        "too_large"
+    );
+    let long = "x".repeat((32 << 20) + 1);
+    assert_eq!(
+        send(&admin, IMPORT, "text/csv", &long).expect(413).code(),
+        "too_large"
+    );
+    assert_eq!(
+        send(&admin, &format!("{IMPORT}?dry=true"), "text/csv", "name\n")
+            .expect(400)
+            .code(),
+        "invalid_query"
+    );
+    assert_eq!(
+        admin
+            .get("/api/v1/terminals/export?format=xls")
+            .expect(400)
+            .code(),
+        "invalid_query"
+    );
+    assert_eq!(
+        admin
+            .get("/api/v1/terminals/export?limit=1")
+            .expect(400)
+            .code(),
+        "invalid_query"
+    );
+}
