@@ -34,8 +34,19 @@ fn main() -> ExitCode {
         if closed.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
             return Exit::Done;
         }
-        let _ = writeln!(io::stderr(), "error: {error:#}");
+        let _ = writeln!(io::stderr(), "error: {}", told(&error));
         Exit::of(&error)
     });
     ExitCode::from(exit.code())
+}
+
+/// What went wrong, with its causes; one that the message before it ends with is not told twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

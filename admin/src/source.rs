@@ -47,6 +47,14 @@ pub enum SourceError {
         /// What is wrong with it.
         why: NameError,
     },
+    /// The prefix is no name of a folder.
+    #[error("--prefix {prefix:?} cannot be the folder of a name: {why}")]
+    Prefix {
+        /// As it was given.
+        prefix: String,
+        /// What is wrong with it.
+        why: NameError,
+    },
     /// More than [`FILES_MAX`] files.
     #[error("{0} has more than {FILES_MAX} files; import its folders one by one")]
     TooMany(PathBuf),
@@ -89,12 +97,13 @@ enum Root {
 }
 
 impl Source {
-    /// Finds what `path` holds. A file gets `name`, or else its own; `prefix` comes before every name.
+    /// Finds what `path` holds. A file gets `name`, or else its own; the folder `prefix` comes before every name.
     pub fn scan(
         path: &Path,
         name: Option<&str>,
         prefix: Option<&str>,
     ) -> Result<Self, SourceError> {
+        let prefix = prefix.map(folder_name).transpose()?;
         let open = |source: io::Error| SourceError::Open {
             path: path.into(),
             source,
@@ -246,6 +255,16 @@ fn open_beneath(folder: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<Owne
             opened => return Ok(opened?),
         }
     }
+}
+
+/// A prefix as it stands before a name. Whoever ends it with a slash means the same.
+fn folder_name(prefix: &str) -> Result<&str, SourceError> {
+    let folder = prefix.strip_suffix('/').unwrap_or(prefix);
+    let refused = |why| SourceError::Prefix {
+        prefix: prefix.into(),
+        why,
+    };
+    Name::parse(folder).map(|_| folder).map_err(refused)
 }
 
 fn prefixed(prefix: Option<&str>, name: &[u8]) -> Vec<u8> {

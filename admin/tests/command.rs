@@ -97,9 +97,15 @@ fn a_file_is_imported_under_its_own_name_or_the_given_one() {
     );
     site.import(&file, &["--name", "boot/rom.bin"]);
     site.import(&file, &["--prefix", "ipxe"]);
+    site.import(&file, &["--prefix", "pxe/roms/"]);
     assert_eq!(
         site.names(),
-        ["boot/rom.bin", "ipxe/undionly.kpxe", "undionly.kpxe"]
+        [
+            "boot/rom.bin",
+            "ipxe/undionly.kpxe",
+            "pxe/roms/undionly.kpxe",
+            "undionly.kpxe"
+        ]
     );
     assert_eq!(site.content("boot/rom.bin"), b"rom");
 }
@@ -184,10 +190,14 @@ fn a_wrong_name_is_refused_with_what_to_do() {
         site.fails(1, &["import", folder, "--name", "x"])
             .contains("--prefix")
     );
-    assert!(
-        site.fails(1, &["import", "/nowhere/at/all"])
-            .contains("/nowhere/at/all")
-    );
+    for prefix in ["/x", "../x", "x//", "/", ""] {
+        let error = site.fails(1, &["import", folder, "--prefix", prefix]);
+        assert!(error.contains("--prefix"), "{prefix}: {error}");
+        assert_eq!(error.lines().count(), 1, "{prefix}: {error}");
+    }
+    let nowhere = site.fails(1, &["import", "/nowhere/at/all"]);
+    assert!(nowhere.contains("/nowhere/at/all"), "{nowhere}");
+    assert_eq!(nowhere.matches("os error").count(), 1, "{nowhere}");
     assert!(!site.data().exists(), "nothing was made");
 }
 

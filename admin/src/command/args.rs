@@ -47,8 +47,8 @@ pub enum Command {
         /// The name that clients ask for, for one file (default: its own name).
         #[arg(long)]
         name: Option<String>,
-        /// Put before every name: PREFIX/name.
-        #[arg(long)]
+        /// A folder to put before every name: FOLDER/name.
+        #[arg(long, value_name = "FOLDER")]
         prefix: Option<String>,
         /// Disk space to leave free, in octets (default: 64 MiB, or one hundredth of the disk if that is less).
         #[arg(long, value_name = "OCTETS")]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use daybreak_store::{Name, Reader, Reserve, Retention, Store};
 
 use super::args::{Args, Command};
@@ -63,11 +63,14 @@ fn existing(args: &Args) -> Result<Store> {
 /// Only an import makes a data directory: elsewhere a wrong path is a mistake to be told.
 fn check_exists(data: &Path) -> Result<()> {
     let catalogs = data.join(daybreak_store::layout::CATALOGS);
-    std::fs::metadata(&catalogs).map(drop).with_context(|| {
-        format!(
-            "{} is not a data directory; the first import makes one",
-            data.display()
-        )
+    std::fs::metadata(&catalogs).map(drop).map_err(|error| {
+        let told = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                "is not a data directory; the first import makes one"
+            }
+            _ => "cannot be read; run this as the user that owns it",
+        };
+        anyhow::Error::new(error).context(format!("{} {told}", data.display()))
     })
 }
 
