@@ -17,6 +17,8 @@ use daybreak_tests::world::run_seed;
 
 /// The seeds of an ordinary run.
 const SEEDS: Range<u64> = 0..400;
+/// The seeds of a long run: others.
+const SEEDS_LONG: Range<u64> = 400..20_400;
 const THREADS: usize = 2;
 
 /// `DAYBREAK_SEEDS=START..END`: other seeds than those of an ordinary run.
@@ -51,6 +53,12 @@ fn run_all(seeds: &[u64]) {
 fn seeds() {
     let seeds: Vec<u64> = seeds_asked().unwrap_or(SEEDS).collect();
     run_all(&seeds);
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn twenty_thousand_seeds_more() {
+    run_all(&SEEDS_LONG.collect::<Vec<u64>>());
 }
 
 #[test]
