@@ -34,13 +34,18 @@ pub struct ConfigFile {
     pub options: toml::Table,
 }
 
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let wanted = "want an address and a port, as 0.0.0.0:69 or [::1]:6969";
+    text.parse().map_err(|_| wanted)
+}
+
 /// Options of both.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Address and port to answer on; may be repeated. Port 0 lets the kernel choose
     /// [default: ports 69 and 4900 on every IPv4 and IPv6 address]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub listen: Vec<SocketAddr>,
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N")]
@@ -77,7 +82,7 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub listener_receive_bytes: Option<usize>,
     /// Address of the metrics, on the loopback only [default: 127.0.0.1:9169]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub metrics: Option<SocketAddr>,
     /// How log lines look, on standard error [default: text]
     #[arg(long, value_enum)]

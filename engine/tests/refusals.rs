@@ -176,6 +176,12 @@ fn every_other_refusal_has_its_code_and_says_what_to_do() {
         &["--workers must be from 1 to 256"],
     );
     says(&data, &["--metrics", "192.0.2.77:1"], 2, &["loopback"]);
+    says(
+        &data,
+        &["--listen", "127.0.0.1"],
+        2,
+        &["want an address and a port"],
+    );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     says(
