@@ -152,6 +152,8 @@ pub struct Book {
     pub digest: Digest,
     /// How much of its own log the peer has said to hold on its disk.
     pub confirmed: Head,
+    /// The position of the last delete that was forgotten. Whoever has not read so far compares everything.
+    pub floor: u64,
 }
 
 /// What was taken in completely.
@@ -179,6 +181,7 @@ impl Book {
             heads: [(node, start)].into_iter().collect(),
             digest: Digest::default(),
             confirmed: Head::default(),
+            floor: 0,
         }
     }
 
@@ -220,6 +223,19 @@ impl Book {
         if let Some(row) = row {
             self.digest = self.digest.without(Digest::of(row));
         }
+    }
+
+    /// Whether a deleted object may be forgotten, after its time: who asks for everything must be able to tell from the heads
+    /// alone that it was seen.
+    #[must_use]
+    pub fn may_forget(&self, row: &Row) -> bool {
+        let seen = |(node, number)| self.heads.covers(Dot { node, number });
+        row.is_tombstone() && row.version.iter().all(seen)
+    }
+
+    /// A delete that was written at this position is forgotten.
+    pub fn forget_delete(&mut self, position: u64) {
+        self.floor = self.floor.max(position);
     }
 
     /// Has taken in all of that.

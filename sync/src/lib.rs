@@ -13,12 +13,15 @@
 extern crate alloc;
 
 mod book;
+pub mod host;
 mod image;
 mod key;
 pub mod limits;
 mod node;
+mod pace;
 pub mod policy;
 mod row;
+pub mod session;
 mod stamp;
 mod version;
 pub mod wire;

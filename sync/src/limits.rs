@@ -74,3 +74,7 @@ pub const SKEW_TOLD: Duration = Duration::from_secs(5);
 /// How long a deleted object is remembered, also if the peer has not heard of it. A peer that was away for longer
 /// compares everything.
 pub const HORIZON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Marks of positions that the peer has not confirmed. Beyond it: the oldest are forgotten, and a peer that comes back
+/// with one of those compares everything.
+pub const MARKS_MAX: usize = 1_000_000;

@@ -119,10 +119,12 @@ impl Row {
         self.values.iter().all(|value| value.body.is_none())
     }
 
-    /// The images that must be on the disk before this may be served.
-    #[must_use]
-    pub fn images(&self) -> &[ImageRef] {
-        self.body().map_or(&[], |body| &body.images)
+    /// The images that must be on the disk before this may be stored: whichever value a merge leaves in force, it can be
+    /// served. Late values are not in force before an operator says so.
+    pub fn images(&self) -> impl Iterator<Item = ImageRef> {
+        let values = self.values.iter().filter(|value| !value.late);
+        let bodies = values.filter_map(|value| value.body.as_ref());
+        bodies.flat_map(|body| body.images.iter().copied())
     }
 
     /// An operator's edit of `before` (of nothing, if there is no row), on a server that has seen `heads`. A
