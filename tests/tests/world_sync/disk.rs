@@ -65,7 +65,6 @@ impl Database {
         if let Some(old) = self.rows.remove(key) {
             self.log.remove(&old.position);
         }
-        if std::env::var("DBG").is_ok_and(|k| format!("{key:?}")==k) { eprintln!("{at:?} node {:?} write {}", self.book.node, match &write { Write::Put{row,head,..}=>format!("pos {} ver {:?} vals {:?}", head.position,row.version,row.values().iter().map(|v|(v.dot.node,v.dot.number,v.stamp.time_ms,v.body.as_ref().map(|b|b.octets[7]))).collect::<Vec<_>>()), _=>"forget".into()}); }
         if let Write::Put { row, head, origin } = write {
             let position = head.position;
             self.log.insert(position, row.key.clone());
@@ -109,7 +108,6 @@ impl Database {
             .collect();
         let mut forgotten = Vec::new();
         for (key, position) in old {
-            if std::env::var("DBG").is_ok_and(|k| format!("{key:?}")==k) { eprintln!("{now:?} node {:?} prune", self.book.node);}
             forgotten.extend(self.rows.remove(&key).map(|stored| stored.row));
             self.log.remove(&position);
             if !floorless {

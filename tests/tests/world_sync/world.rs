@@ -364,7 +364,6 @@ impl World {
         };
         while let Some(event) = session.poll_event() {
             self.report.trace = mix(self.report.trace ^ format!("{event:?}").len() as u64);
-            if std::env::var("DBG").is_ok() && !matches!(event, Told::State(_)|Told::Applied{..}|Told::Fetched(_)) { eprintln!("{:?} event {at} {event:?}", self.now); }
             match event {
                 Told::TailLost { .. } => {
                     self.report.tails_lost += 1;
@@ -537,7 +536,6 @@ impl World {
             return Ok(());
         }
         self.report.deaths += 1;
-        if std::env::var("DBG").is_ok() { eprintln!("{:?} death {at} power {power} lied {}", self.now, self.servers[at].disk.lied); }
         let disk = &mut self.servers[at].disk;
         let before = values_of(&disk.database);
         if disk.restart(power) {
