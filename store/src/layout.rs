@@ -17,6 +17,8 @@ pub const CURRENT: &str = "catalogs/current";
 pub const CURRENT_NEXT: &str = "catalogs/current.next";
 /// The next catalog while it is written.
 pub const CATALOG_NEXT: &str = "catalogs/catalog.next";
+/// What the engine tells.
+pub const EVENTS: &str = "events";
 /// Held by the one command that changes the store.
 pub const LOCK: &str = "lock";
 
@@ -25,10 +27,14 @@ pub const FOLDERS: [(&str, u32); 6] = [
     (IMAGES, 0o755),
     (PARTIAL, 0o700),
     (CATALOGS, 0o755),
-    ("events", 0o755),
+    (EVENTS, EVENTS_MODE),
     ("keys", 0o700),
     ("backups", 0o700),
 ];
+/// Mode of the folder of events.
+pub const EVENTS_MODE: u32 = 0o755;
+/// Mode of a journal: nothing in it is secret, and its reader may be another user.
+pub const JOURNAL_MODE: u32 = 0o644;
 /// Mode of a folder of images.
 pub const SHARD_MODE: u32 = 0o755;
 /// Mode of everything that is published: nobody writes to it any more.
@@ -67,6 +73,23 @@ pub(crate) fn parse_generation(digits: &str) -> Option<Generation> {
         return None;
     }
     Generation::new(digits.parse().ok()?)
+}
+
+/// A journal: `events/engine-0000000042.journal`.
+#[must_use]
+pub fn journal(number: u64) -> String {
+    format!("{EVENTS}/engine-{number:010}.journal")
+}
+
+/// The number of a journal's file name; `None` for any other file.
+#[must_use]
+pub fn journal_number(file_name: &str) -> Option<u64> {
+    let digits = file_name
+        .strip_prefix("engine-")?
+        .strip_suffix(".journal")?;
+    parse_generation(digits)
+        .map(Generation::get)
+        .filter(|number| *number > 0)
 }
 
 /// Whether a folder name below `images` is a shard (two hexadecimal digits).

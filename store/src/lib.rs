@@ -6,6 +6,8 @@
 //!   open as [`Image`]s. It never creates, writes or removes anything.
 //! - [`Snapshot`] is the catalog format by itself: octets in, lookups out.
 //!
+//! - [`journal`] is what the engine tells: events that it appends, and the admin follows.
+//!
 //! No network, no SQL, no clock: the time is an argument where it matters ([`Store::collect`]).
 //!
 //! What holds at every moment, also after a crash or a loss of power:
@@ -25,6 +27,7 @@ mod error;
 mod generation;
 mod hash;
 mod image;
+pub mod journal;
 pub mod layout;
 pub mod limits;
 mod mac;

@@ -59,3 +59,18 @@ pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Newest catalogs that stay whatever their age: what a start falls back to.
 pub const CATALOGS_KEPT: usize = 8;
+
+/// Octets of a journal file at which the next one is begun: a file is longer by one batch at most.
+pub const JOURNAL_FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Octets of all journal files together. Beyond it: the oldest are removed, and counted.
+pub const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest record of a journal, in octets. Texts are bounded so that no event is longer.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 1024;
+
+/// Longest text in an event, in octets. Beyond it: cut.
+pub const JOURNAL_TEXT_BYTES_MAX: usize = 256;
+
+/// Octets of a journal that are read at a time.
+pub const JOURNAL_READ_BYTES: usize = 256 << 10;
