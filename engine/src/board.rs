@@ -59,7 +59,7 @@ macro_rules! counters {
     };
 }
 
-const COUNTERS: [Metric; 37] = counters![
+const COUNTERS: [Metric; 38] = counters![
     "requests" "Read requests received" endpoint.requests,
     "requests_duplicate" "Read requests that repeated one of a running transfer" endpoint.requests_duplicate,
     "requests_refused" "Read requests answered with an ERROR" endpoint.requests_refused,
@@ -95,6 +95,7 @@ const COUNTERS: [Metric; 37] = counters![
     "driver_trains_refused" "Trains that segmentation offload refused; they went block by block" driver.trains_refused,
     "driver_trains_singly" "Trains sent block by block because the destination had refused one" driver.trains_singly,
     "names_not_found" "Requests for names that the catalog does not have" files.names_not_found,
+    "terminals_disabled" "Requests for the configuration of a terminal that is disabled" files.terminals_disabled,
     "names_refused" "Requests for names that cannot be any of ours" files.names_refused,
     "files_unreadable" "Requests for files that could not be opened or read" files.files_unreadable,
 ];

@@ -1,7 +1,8 @@
 //! What the protocol core asks of a worker: which file a client means, from the catalog in service.
 //!
 //! A name is a key of the catalog, never a path of a file system. Looked up as it is, then without regard to case, then
-//! without the folder of one client before it.
+//! without the folder of one client before it. Where it is a terminal's own file and nobody has that card, the file for unknown
+//! terminals stands in, if one is published.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +15,11 @@ use daybreak_tftp::wire::ErrorCode;
 use crate::clock::Clock;
 use crate::io::Content;
 use crate::limits;
+use crate::names::{OwnKind, OwnName};
+use crate::notice::{FileName, Notices, Told};
 use crate::published::Published;
 use crate::quiet::{Cause, Quiet};
+use crate::strangers::Strangers;
 use crate::texts::{TextError, Texts};
 
 const NOT_FOUND: Refusal = Refusal {
@@ -29,6 +33,10 @@ const FOLDER: Refusal = Refusal {
 const NAME_REFUSED: Refusal = Refusal {
     code: ErrorCode::ACCESS_VIOLATION,
     text: "the name is not allowed",
+};
+const DISABLED: Refusal = Refusal {
+    code: ErrorCode::ACCESS_VIOLATION,
+    text: "this terminal is disabled: enable it in the administration",
 };
 const UNREADABLE: Refusal = Refusal {
     code: ErrorCode::NOT_DEFINED,
@@ -48,6 +56,8 @@ const TEXTS_FULL: Refusal = Refusal {
 pub struct Counters {
     /// Names that the catalog does not have.
     pub names_not_found: u64,
+    /// Configurations of terminals that are disabled.
+    pub terminals_disabled: u64,
     /// Names that cannot be names of ours.
     pub names_refused: u64,
     /// Files that could not be opened or read.
@@ -69,6 +79,8 @@ pub struct Files {
     counters: Counters,
     quiet: Arc<Quiet>,
     clock: Clock,
+    notices: Notices,
+    strangers: Strangers,
 }
 
 impl Files {
@@ -86,7 +98,15 @@ impl Files {
             counters: Counters::default(),
             quiet,
             clock,
+            notices: Notices::default(),
+            strangers: Strangers::default(),
         }
+    }
+
+    /// Tells there who is unknown.
+    #[must_use]
+    pub fn with_notices(self, notices: Notices) -> Self {
+        Files { notices, ..self }
     }
 
     /// Takes the catalog that is in service now.
@@ -134,10 +154,29 @@ impl Files {
             }
         };
         let catalog = &self.catalog;
-        let found = std::iter::successors(Some(key), |key| name::shared(key))
-            .take(2)
-            .find_map(|key| catalog.lookup(key).or_else(|| catalog.lookup_folded(key)));
-        found.ok_or_else(|| {
+        let keys = || std::iter::successors(Some(key), |key| name::shared(key)).take(2);
+        let found =
+            keys().find_map(|key| catalog.lookup(key).or_else(|| catalog.lookup_folded(key)));
+        let own = keys().find_map(OwnName::parse);
+        let terminal = own.and_then(|own| catalog.terminal(own.mac));
+        if let (Some(own), Some(terminal)) = (own, terminal)
+            && own.kind == OwnKind::Configuration
+            && !terminal.enabled
+        {
+            // Its boot scripts say the same on its screen, and are served.
+            self.counters.terminals_disabled += 1;
+            return Err(DISABLED);
+        }
+        let mut stand_in = None;
+        if let (Some(own), None, None) = (own, terminal, found) {
+            stand_in = catalog.lookup(own.kind.fallback());
+            let now = self.clock.now();
+            if self.strangers.tell(now, own.mac) {
+                let told = Told::Stranger(own.mac, FileName::of(key));
+                self.notices.tell(now, &question.path, told);
+            }
+        }
+        found.or(stand_in).ok_or_else(|| {
             self.counters.names_not_found += 1;
             if let Some(suppressed) = self.quiet.lets(Cause::NotFound, self.clock.now()) {
                 tracing::debug!(

@@ -15,18 +15,27 @@ pub mod files;
     reason = "the ring, the socket calls and what they point to"
 )]
 pub mod io;
+pub mod journal;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod names;
+pub mod notice;
 pub mod options;
 pub mod orders;
 pub mod process;
 pub mod published;
 pub mod quiet;
+pub mod recorder;
 pub mod refusal;
+pub mod remembered;
+pub mod reports;
 pub mod sandbox;
 pub mod settings;
+pub mod status;
+pub mod strangers;
 pub mod syscalls;
+pub mod tally;
 pub mod texts;
 pub mod watch;
 pub mod worker;

@@ -109,3 +109,62 @@ pub const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long workers may take to end after they were told to end at once. Beyond it: the process ends without them.
 pub const END_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Notices to the journal that wait. Beyond it: dropped, counted, and the count is an event.
+pub const NOTICES_MAX: usize = 16_384;
+
+/// Octets of a file's name in an event. Beyond it: cut.
+pub const NOTICE_NAME_BYTES_MAX: usize = 120;
+
+/// Notices that the journal takes at a time.
+pub const NOTICES_AT_ONCE_MAX: usize = 1024;
+
+/// How long the journal waits for a disk that refused events. What happens meanwhile is dropped and counted.
+pub const JOURNAL_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for the journal. Beyond it: what is not written is lost.
+pub const JOURNAL_END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Client addresses that are known to be a terminal's. Beyond it: those not heard of for the longest are forgotten.
+pub const ADDRESSES_MAX: usize = 65_536;
+
+/// How long a client address is taken for the terminal that asked from it.
+pub const ADDRESS_KNOWN_FOR: Duration = Duration::from_secs(3600);
+
+/// Boots that are followed from their script to their configuration. Beyond it: as with [`ADDRESSES_MAX`].
+pub const BOOTS_MAX: usize = 65_536;
+
+/// How long a boot may take. Beyond it: its configuration is told without the boot before it.
+pub const BOOT_KNOWN_FOR: Duration = Duration::from_secs(3600);
+
+/// Unknown cards that a worker remembers having told of. Beyond it: one is told again.
+pub const STRANGERS_KEPT: usize = 4096;
+
+/// A card that is nobody's is told of again after this.
+pub const STRANGER_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Unknown cards that are told of in a second. Beyond it: they are answered, and not told.
+pub const STRANGERS_A_SECOND_MAX: u32 = 100;
+
+/// Status reports of one source address in a second, as a mean. Beyond it, and [`REPORTS_BURST`]: dropped unread.
+pub const REPORTS_A_SECOND_MAX: u32 = 500;
+
+/// Status reports of one source address at once.
+pub const REPORTS_BURST: u32 = 1000;
+
+/// Source addresses that are told apart in that. Beyond it: some share one allowance.
+pub const REPORT_SOURCES: usize = 4096;
+
+/// Status datagrams that are looked at in a second, of all sources. Beyond it: the rest of the second is left to the
+/// kernel, which drops what its buffer does not hold.
+pub const REPORTS_IN_ALL_A_SECOND_MAX: u32 = 50_000;
+
+/// Terminals whose counters are remembered. Beyond it: those that the catalog does not have any more are forgotten; if that does not
+/// help, reports of others are refused.
+pub const REPORTERS_MAX: usize = 200_000;
+
+/// A report that says nothing new is told again after this.
+pub const REPORT_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Receive buffer of the status socket.
+pub const STATUS_RECEIVE_BYTES: usize = 1 << 20;

@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 use crate::board::{self, Board, Kind};
 use crate::io::Socket;
 use crate::limits;
+use crate::tally::{Shown, Tally};
 
 /// What the metrics are read from.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Sources {
     pub sockets: Vec<Arc<[Socket]>>,
     /// The driver in use.
     pub driver: &'static str,
+    /// Of events and reports.
+    pub tally: Arc<Tally>,
 }
 
 impl Collector for Sources {
@@ -118,6 +121,8 @@ impl Server {
             ("driver", sources.driver),
         ]);
         self.registry.register("build", "This engine", build);
+        let shown = Shown(sources.tally.clone());
+        self.registry.register_collector(Box::new(shown));
         self.registry.register_collector(Box::new(sources));
         loop {
             // An error is of one connection, or of a moment without descriptors.

@@ -84,6 +84,9 @@ pub struct Options {
     /// Address of the metrics, on the loopback only [default: 127.0.0.1:9169]
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub metrics: Option<SocketAddr>,
+    /// Address and port that terminals report their status to [default: port 4901 of every address]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub status: Option<SocketAddr>,
     /// How log lines look, on standard error [default: text]
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
@@ -148,6 +151,7 @@ impl Options {
             dont_fragment: self.dont_fragment.or(other.dont_fragment),
             listener_receive_bytes: self.listener_receive_bytes.or(other.listener_receive_bytes),
             metrics: self.metrics.or(other.metrics),
+            status: self.status.or(other.status),
             log_format: self.log_format.or(other.log_format),
             log: self.log.or(other.log),
             no_sandbox: self.no_sandbox.or(other.no_sandbox),

@@ -1,12 +1,14 @@
 //! The process: start in the order in which things can fail, then wait for a signal, then end in order.
 
 use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Instant;
 
 use daybreak_store::Reader;
+use daybreak_store::journal::JournalWriter;
 use daybreak_tftp::endpoint::{Config, Endpoint, Listener};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -22,8 +24,10 @@ use crate::io::{
     Doorbell, Driver, Multishot, Parts, Portable, RingError, Uring, block_on, probe, start,
     supported,
 };
+use crate::journal::{Journal, Writing};
 use crate::limits;
 use crate::metrics::{Server, Sources};
+use crate::notice::Notices;
 use crate::options::Io;
 use crate::orders::{Order, Orders};
 use crate::published::Published;
@@ -31,6 +35,8 @@ use crate::quiet::Quiet;
 use crate::refusal::StartError;
 use crate::sandbox;
 use crate::settings::Settings;
+use crate::status::{self, Serving};
+use crate::tally::Tally;
 use crate::watch::Watcher;
 use crate::worker::{Shared, Worker};
 
@@ -64,6 +70,7 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
     let carrier = choose_carrier(settings.io)?;
     let bound = bind(&settings.plan)?;
     let metrics = bind_metrics(settings)?;
+    let status = bind_status(settings)?;
     say_what_is_bound(&bound);
     // Everything privileged is done, and no thread is running yet: each will inherit this.
     if settings.sandbox {
@@ -77,7 +84,29 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
     let (reader, published) = open_data(settings)?;
 
     let generation = published.catalog().generation().get();
-    let team = Team::start(settings, bound.workers, &published, carrier, &news)?;
+    let clock = Clock::start();
+    let tally = Arc::<Tally>::default();
+    let (notices, journal) = start_journal(settings, &published, clock, &tally)?;
+    let workers = bound.workers;
+    let team = Team::start(
+        settings,
+        workers,
+        &published,
+        carrier,
+        (clock, &notices),
+        &news,
+    )?;
+    if let Some(socket) = status {
+        let address = socket.local_addr().map_err(system("getsockname"))?;
+        tracing::info!(%address, "status reports");
+        let serving = Serving {
+            clock,
+            published: published.clone(),
+            notices,
+            tally: tally.clone(),
+        };
+        spawn("status", move || status::serve(&socket, &serving))?;
+    }
     let watcher = Watcher::new(reader, published, team.doorbells.clone())
         .map_err(system("catalogs/ cannot be watched (inotify)"))?;
     spawn("catalogs", move || watcher.run())?;
@@ -91,12 +120,44 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
                 boards,
                 sockets,
                 driver,
+                tally,
             });
         })?;
     }
     team.wait_until_serving(&events)?;
     tracing::info!(generation, %driver, workers = team.doorbells.len(), "ready");
-    Ok(team.wait_until_ended(settings, &events))
+    let ended = team.wait_until_ended(settings, &events);
+    if let Some(journal) = journal {
+        journal.stop();
+    }
+    Ok(ended)
+}
+
+/// The journal, if events can be written at all: boots matter more.
+fn start_journal(
+    settings: &Settings,
+    published: &Arc<Published>,
+    clock: Clock,
+    tally: &Arc<Tally>,
+) -> Result<(Notices, Option<Journal>), StartError> {
+    let writer = match JournalWriter::open(&settings.data) {
+        Ok(writer) => writer,
+        Err(why) => {
+            tracing::error!(%why, "serving without a journal of events");
+            return Ok((Notices::default(), None));
+        }
+    };
+    let (notices, queue) = Notices::queue();
+    let writing = Writing {
+        writer,
+        queue,
+        notices: notices.clone(),
+        published: published.clone(),
+        clock,
+        tally: tally.clone(),
+    };
+    let journal = Journal::start(writing).map_err(system("a thread cannot be started"))?;
+    Ok((notices, Some(journal)))
 }
 
 fn open_data(settings: &Settings) -> Result<(Reader, Arc<Published>), StartError> {
@@ -179,6 +240,18 @@ fn bind_metrics(settings: &Settings) -> Result<Option<Server>, StartError> {
     }
 }
 
+fn bind_status(settings: &Settings) -> Result<Option<UdpSocket>, StartError> {
+    match (status::bind(settings.status), settings.status) {
+        (Ok(socket), _) => Ok(Some(socket)),
+        (Err(source), Some(address)) => Err(StartError::Status { address, source }),
+        (Err(why), None) => {
+            // As with the metrics.
+            tracing::warn!(%why, "serving without status reports: choose another address with --status");
+            Ok(None)
+        }
+    }
+}
+
 fn say_what_is_bound(bound: &Bound) {
     for cut in &bound.cut_short {
         tracing::warn!(
@@ -212,13 +285,10 @@ impl Team {
         workers: Vec<WorkerSockets>,
         published: &Arc<Published>,
         carrier: Carrier,
+        (clock, notices): (Clock, &Notices),
         news: &Sender<News>,
     ) -> Result<Team, StartError> {
-        let (clock, orders, quiet) = (
-            Clock::start(),
-            Arc::<Orders>::default(),
-            Arc::<Quiet>::default(),
-        );
+        let (orders, quiet) = (Arc::<Orders>::default(), Arc::<Quiet>::default());
         let cores = cores_to_pin(workers.len());
         let mut team = Team {
             orders,
@@ -247,6 +317,7 @@ impl Team {
                     board,
                     quiet: quiet.clone(),
                     clock,
+                    notices: notices.clone(),
                 },
                 may_do_without_ring: settings.io == Io::Auto,
                 news: news.clone(),
@@ -395,7 +466,7 @@ impl Employment {
 
     async fn work(self, driver: impl Driver) -> io::Result<()> {
         let (published, quiet, clock) = self.files;
-        let files = Files::new(published, quiet, clock);
+        let files = Files::new(published, quiet, clock).with_notices(self.shared.notices.clone());
         let (config, listeners, seed) = self.protocol;
         let endpoint = Endpoint::new(config, listeners, seed);
         let _ = self.news.send(News::Began(Ok(())));

@@ -77,6 +77,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The status address cannot be had.
+    #[error("the status address {address} cannot be had: {source}. Choose another with --status")]
+    Status {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// No io_uring, and nothing else is allowed.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -105,6 +113,7 @@ impl StartError {
             StartError::TooFewFiles => 8,
             StartError::Ring(_) => 9,
             StartError::Metrics { .. } => 10,
+            StartError::Status { .. } => 11,
         }
     }
 

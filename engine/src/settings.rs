@@ -31,6 +31,8 @@ pub struct Settings {
     pub sandbox: bool,
     /// Where the metrics are.
     pub metrics: Metrics,
+    /// Where terminals report their status: just there, or it does not start; `None`: at the usual port, if it is to be had.
+    pub status: Option<SocketAddr>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged.
@@ -203,6 +205,7 @@ impl Settings {
                 address: metrics,
                 required: options.metrics.is_some(),
             },
+            status: options.status,
             log_format: options.log_format.unwrap_or_default(),
             log: options.log.unwrap_or_else(|| "info".into()),
             drain: Duration::from_secs(within(

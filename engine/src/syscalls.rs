@@ -79,6 +79,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_ftruncate,
+    libc::SYS_fchmod,
     libc::SYS_fallocate,
     libc::SYS_fadvise64,
     libc::SYS_fsync,

@@ -9,6 +9,8 @@ use crate::board::{Board, Sample};
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::io::{Content, Driver, SendError};
+use crate::names::OwnName;
+use crate::notice::{FileName, Notices, Told};
 use crate::orders::{Order, Orders};
 use crate::quiet::{Cause, Quiet};
 
@@ -23,6 +25,8 @@ pub struct Shared {
     pub quiet: Arc<Quiet>,
     /// Its clock.
     pub clock: Clock,
+    /// What it tells the journal.
+    pub notices: Notices,
 }
 
 /// See the module.
@@ -138,8 +142,22 @@ impl<D: Driver> Worker<D> {
             match event {
                 Event::Started { path, file, .. } => {
                     tracing::trace!(client = %path.remote, file = file.name(), "transfer started");
+                    let name = file.name().as_bytes();
+                    if OwnName::parse(name).is_some() {
+                        let told = Told::Started(FileName::of(name));
+                        self.shared.notices.tell(now, &path, told);
+                    }
                 }
-                Event::Ended(ended) => report_end(&ended, &self.shared.quiet, now),
+                Event::Ended(ended) => {
+                    report_end(&ended, &self.shared.quiet, now);
+                    let told = Told::Ended {
+                        file: FileName::of(ended.file.name().as_bytes()),
+                        outcome: ended.outcome,
+                        octets: ended.bytes_acknowledged,
+                        duration: ended.duration,
+                    };
+                    self.shared.notices.tell(now, &ended.path, told);
+                }
             }
         }
         let send_errors = self.driver.counters().send_errors.iter().sum();

@@ -110,6 +110,7 @@ where
         board: Arc::default(),
         quiet: Arc::default(),
         clock,
+        notices: daybreak_engine::notice::Notices::default(),
     };
     let orders = shared.orders.clone();
     let parts = Parts {

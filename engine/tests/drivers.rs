@@ -92,6 +92,7 @@ impl Server {
             board: Arc::default(),
             quiet: Arc::default(),
             clock,
+            notices: daybreak_engine::notice::Notices::default(),
         };
         let (orders, boards) = (shared.orders.clone(), [shared.board.clone()]);
         let published = Arc::new(Published::new(catalog));

@@ -5,6 +5,7 @@
 //! - [`netascii`]: the text mode of RFC 764.
 //! - [`endpoint`]: the server side. Packets and time in; [`endpoint::Transmit`]s, a deadline and events out.
 //! - [`download`]: the client side, of the load generator, the simulator and the tests.
+//! - [`status`]: the datagram in which a terminal reports how it is. Not TFTP, but from the same terminals to the same server.
 //!
 //! Time is an argument ([`Time`]), randomness a seed, and content a handle that only the driver can read.
 //! The crate is `no_std`: it cannot name what an operating system gives.
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod name;
 pub mod netascii;
 mod rtt;
+pub mod status;
 mod time;
 pub mod wire;
 
