@@ -160,7 +160,7 @@ impl Site {
         command
             .arg("--data")
             .arg(&self.data)
-            .args(["--metrics", "127.0.0.1:0"])
+            .args(["--metrics", "127.0.0.1:0", "--status", "127.0.0.1:0"])
             .args(args);
         Process::start("daybreak-engine", command)
     }

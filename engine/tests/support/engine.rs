@@ -49,7 +49,14 @@ impl Engine {
 
     /// The same, by a command that ends with the program and its data directory.
     pub(crate) fn start_as(mut command: Command, arguments: &[&str]) -> Self {
-        let usual = ["--metrics", "127.0.0.1:0", "--log", "debug"];
+        let usual = [
+            "--metrics",
+            "127.0.0.1:0",
+            "--status",
+            "127.0.0.1:0",
+            "--log",
+            "debug",
+        ];
         let mut child = command.args(usual).args(arguments).spawn().unwrap();
         let log = Arc::<Mutex<Vec<String>>>::default();
         let (lines, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));

@@ -121,20 +121,23 @@ impl<D: Disk> JournalWriter<D> {
 
     /// Begins the file after all that are there, and makes room for it.
     fn begin(&mut self) -> io::Result<Open<D::File>> {
-        match self.disk.create_folder(layout::EVENTS, layout::EVENTS_MODE) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
         let files = numbers(&self.disk)?;
         self.make_room(&files);
         let mut number = files.last().map_or(1, |last| last.saturating_add(1));
         let (number, mut file) = loop {
-            match self
-                .disk
-                .create_file(&layout::journal(number), layout::JOURNAL_MODE)
-            {
+            let path = layout::journal(number);
+            match self.disk.create_file(&path, layout::JOURNAL_MODE) {
                 // Another engine on the same data directory was faster.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                // Made with the data directory, unless that is older than events are.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let made = self
+                        .disk
+                        .create_folder(layout::EVENTS, layout::EVENTS_MODE)?;
+                    if !made {
+                        return Err(error);
+                    }
+                }
                 result => break (number, result?),
             }
         };
