@@ -84,6 +84,7 @@ const COUNTERS: [Metric; 38] = counters![
     "transfers_probe" "Transfers that only asked for a size" endpoint.transfers_probe,
     "transfers_aborted" "Transfers ended by their client with an ERROR" endpoint.transfers_aborted,
     "transfers_timed_out" "Transfers whose client fell silent" endpoint.transfers_timed_out,
+    "transfers_unconfirmed" "Transfers sent to their end whose last ACK is missing" endpoint.transfers_unconfirmed,
     "transfers_replaced" "Transfers replaced by a new request from the same port" endpoint.transfers_replaced,
     "transfers_failed" "Transfers that could not be sent, or were cut by the shutdown" endpoint.transfers_failed,
     "driver_turns" "Turns of the drivers: wake-ups that brought something" driver.turns,

@@ -194,6 +194,9 @@ fn report_end(ended: &Ended<Content>, quiet: &Quiet, now: Time) {
             tracing::debug!(%client, file, bytes, resent, millis, "transfer completed");
         }
         Outcome::Probe => tracing::debug!(%client, file, "size probe answered"),
+        Outcome::Unconfirmed => {
+            tracing::debug!(%client, file, bytes, resent, millis, "transfer sent to its end; the last ACK is missing");
+        }
         Outcome::Replaced => {
             tracing::debug!(%client, file, bytes, millis, "transfer replaced by a new request");
         }

@@ -111,12 +111,37 @@ fn c09_the_last_block_is_sent_again_until_its_ack_or_the_limit() {
     assert!(again.len() >= 4, "{} tries", again.len());
     assert!(again.iter().all(|sent| sent.bytes == last[0].bytes));
     assert!(again.last().unwrap().at.since(last[0].at) <= ms(33_000));
-    assert_eq!(server.outcomes(), [Outcome::TimedOut]);
+    assert_eq!(server.outcomes(), [Outcome::Unconfirmed]);
     assert_eq!(
         server.endpoint.poll_timeout(),
         None,
         "a finished transfer has no timer"
     );
+}
+
+#[test]
+fn c09_a_client_that_is_silent_in_mid_file_is_given_up_and_not_taken_for_one_whose_last_ack_is_lost()
+ {
+    let mut server = Server::new();
+    server.file("f", 1600);
+    let first = server.rrq(client(2000), "f", "octet", &[]);
+    let second = server.ack(&first[0], 1);
+    let third = server.ack(&second[0], 2);
+    server.wait(ms(60_000));
+    assert_eq!(
+        server.outcomes(),
+        [Outcome::TimedOut],
+        "the fourth was never sent"
+    );
+    server.rrq(client(2001), "f", "octet", &[]);
+    server.wait(ms(60_000));
+    assert_eq!(
+        server.outcomes(),
+        [Outcome::TimedOut],
+        "nothing was acknowledged"
+    );
+    assert_eq!(third[0].data().0, 3);
+    assert_eq!(server.endpoint.counters().transfers_unconfirmed, 0);
 }
 
 #[test]

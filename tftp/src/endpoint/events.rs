@@ -51,6 +51,9 @@ pub enum Outcome {
     Aborted(ErrorCode),
     /// The client was silent for longer than our patience.
     TimedOut,
+    /// It was silent so long after all had been sent to it, and it had acknowledged all but the last window: it is
+    /// likely to have everything, and to have begun to run it.
+    Unconfirmed,
     /// The same client port asked for another file, or for the same one again after a silence.
     Replaced,
     /// The driver could not send (the image is damaged, the disk fails).
@@ -90,6 +93,7 @@ pub struct Counters {
     pub transfers_probe: u64,
     pub transfers_aborted: u64,
     pub transfers_timed_out: u64,
+    pub transfers_unconfirmed: u64,
     pub transfers_replaced: u64,
     pub transfers_failed: u64,
 }

@@ -411,6 +411,7 @@ impl<F: Clone> Endpoint<F> {
             Outcome::Probe => &mut self.counters.transfers_probe,
             Outcome::Aborted(_) => &mut self.counters.transfers_aborted,
             Outcome::TimedOut => &mut self.counters.transfers_timed_out,
+            Outcome::Unconfirmed => &mut self.counters.transfers_unconfirmed,
             Outcome::Replaced => &mut self.counters.transfers_replaced,
             Outcome::SendFailed | Outcome::ShutDown => &mut self.counters.transfers_failed,
         } += 1;

@@ -301,7 +301,7 @@ impl Session {
     ) -> Check {
         check("T7", !self.reported, || "a transfer ended twice".into())?;
         self.reported = true;
-        if outcome == Outcome::TimedOut {
+        if matches!(outcome, Outcome::TimedOut | Outcome::Unconfirmed) {
             let silence = now.since(self.progress_at);
             check("T7", silence >= Duration::from_secs(30), || {
                 format!("given up after {silence:?}")
@@ -312,7 +312,10 @@ impl Session {
             Outcome::Completed => self.over == Some(Over::Completed) && acknowledged == self.len,
             Outcome::Aborted(_) | Outcome::Probe => self.over == Some(Over::ClientLeft),
             Outcome::Replaced => self.over == Some(Over::Replaced) || self.repeats > 0,
-            Outcome::TimedOut => self.over == Some(Over::GivenUp),
+            Outcome::TimedOut | Outcome::Unconfirmed => {
+                let all_sent = self.acked > 0 && self.highest == self.last;
+                self.over == Some(Over::GivenUp) && all_sent == (outcome == Outcome::Unconfirmed)
+            }
             Outcome::SendFailed | Outcome::ShutDown => true,
         };
         if outcome == Outcome::Replaced {

@@ -184,7 +184,12 @@ impl<F> Transfer<F> {
             _ => return Overdue::Wait,
         }
         if now.since(self.progress_at) >= self.patience {
-            return Overdue::Over(Outcome::TimedOut);
+            let only_the_last_ack_is_missing = self.acked > 0 && self.highest_sent == self.last;
+            return Overdue::Over(if only_the_last_ack_is_missing {
+                Outcome::Unconfirmed
+            } else {
+                Outcome::TimedOut
+            });
         }
         if self.is_half_open() && self.tries >= limits::FIRST_REPLY_TRIES {
             return Overdue::Wait;
