@@ -23,6 +23,8 @@ pub mod merge_patch;
 pub mod object;
 pub mod publish;
 pub mod remove;
+pub mod replacement;
 pub mod security;
 pub mod site;
 pub mod source;
+pub mod unknown;

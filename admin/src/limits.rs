@@ -39,7 +39,7 @@ pub const SESSIONS_MAX: usize = 16;
 pub const MONITORS_MAX: usize = 8;
 /// Screens of a terminal. Beyond it: refused.
 pub const DISPLAYS_MAX: u8 = 8;
-/// MAC prefixes of a hardware model. Beyond it: refused.
+/// MAC prefixes, and PCI identifiers, of a hardware model. Beyond it: refused.
 pub const PREFIXES_MAX: usize = 256;
 /// Versions of a firmware package. Beyond it: refused.
 pub const VERSIONS_MAX: usize = 256;
@@ -119,3 +119,15 @@ pub const IMPORT_BYTES_MAX: usize = 32 << 20;
 pub const IMPORT_PROGRESS_ROWS: usize = 500;
 /// Lines of progress that wait in memory for a slow client. Beyond it: the import waits.
 pub const PROGRESS_LINES_MAX: usize = 64;
+
+/// Units that are held at once. Beyond it: newcomers are left out until others are forgotten or adopted.
+pub const UNKNOWN_UNITS_MAX: usize = 1000;
+/// After this time without a request a held unit is forgotten.
+pub const UNKNOWN_FORGOTTEN_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// How exactly it is noted when a held unit asked last.
+pub const UNKNOWN_NOTED_MS: u64 = 60 * 1000;
+/// What an unknown unit can choose to boot. Beyond it: left out of its menu.
+pub const UNKNOWN_CHOICES_MAX: usize = 32;
+
+/// A terminal that showed this lately that it lives is not dead, and is not replaced.
+pub const ONLINE_MS: u64 = 2 * 60 * 1000;

@@ -11,6 +11,7 @@ use support::mac;
 /// An address of the route that is well-formed.
 fn address(path: &str) -> String {
     path.replace("{id}", "nothing")
+        .replace("{mac}", "52:54:00:00:00:01")
         .replace("{name:.*}", "nothing/at-all")
 }
 

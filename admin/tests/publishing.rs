@@ -156,28 +156,11 @@ fn every_rendered_terminal_file_conforms_to_the_schema() {
         env!("CARGO_MANIFEST_DIR"),
         "/../docs/schema/terminal-1.json"
     );
-    let schema: Value =
-        serde_json::from_str(&std::fs::read_to_string(path).expect("the schema")).expect("JSON");
-    let mut compiler = boon::Compiler::new();
-    compiler
-        .add_resource("terminal-1.json", schema)
-        .expect("a resource");
-    let mut schemas = boon::Schemas::new();
-    let index = compiler
-        .compile("terminal-1.json", &mut schemas)
-        .expect("a schema");
     let mut checked = 0;
     for (name, content) in &compiled.files {
         if name.as_str().starts_with("terminals/") {
-            let mut file: Value = serde_json::from_slice(content).expect("JSON");
-            schemas
-                .validate(&file, index)
-                .unwrap_or_else(|error| panic!("{name}: {error:#}"));
-            file["boot_servers"] = json!("nonsense");
-            assert!(
-                schemas.validate(&file, index).is_err(),
-                "the schema refuses something"
-            );
+            let file: Value = serde_json::from_slice(content).expect("JSON");
+            support::conforms(path, &file);
             checked += 1;
         }
     }

@@ -7,9 +7,11 @@
 mod accounts;
 mod rows;
 mod schema;
+mod unknown;
 
 pub use accounts::SessionRow;
 pub use rows::{AuditRow, Row};
+pub use unknown::UnknownRow;
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

@@ -6,7 +6,8 @@ use super::DatabaseError;
 use crate::object::NodeId;
 
 /// Each entry brings the format to its number, counted from 1. Entries are never changed, only added.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE node (
         only INTEGER PRIMARY KEY CHECK (only = 1),
         id TEXT NOT NULL,
@@ -51,7 +52,16 @@ const STEPS: [&str; 1] = ["
         created_ms INTEGER NOT NULL,
         seen_ms INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE unknown_terminal (
+        mac TEXT PRIMARY KEY,
+        address TEXT NOT NULL,
+        first_ms INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Brings the database to the current format, in one transaction.
 pub(super) fn migrate(connection: &mut Connection, fresh: NodeId) -> Result<(), DatabaseError> {

@@ -6,7 +6,7 @@
 
 mod resolution;
 
-pub use resolution::effective;
+pub use resolution::{effective, model_firmware, model_of};
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,11 @@
 //! Looking for each setting, from the terminal outwards.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Effective, Firmware, LoadedModule, Origin, Problem, Session, Sourced};
 use crate::kind::{
-    Body, BootFiles, FileName, FirmwareChoice, FirmwarePackage, Kind, Module, ModuleUse,
+    Body, BootFiles, FileName, FirmwareChoice, FirmwarePackage, Kind, MacPrefix, Module, ModuleUse,
     ParameterName, ParameterValue, Segment, Setting, Settings, TermCap, Terminal, TerminalServer,
 };
 use crate::limits::GROUP_DEPTH_MAX;
@@ -49,6 +50,33 @@ pub fn effective(site: &Site, object: &Object, terminal: &Terminal) -> (Effectiv
         replace_same_model: resolution.plain(|s| s.replace_same_model, false),
     };
     (effective, resolution.problems)
+}
+
+/// The model that a terminal names, or else the first one that has the beginning of one of its MAC addresses.
+#[must_use]
+pub fn model_of<'s>(site: &'s Site, terminal: &Terminal) -> Option<&'s Arc<Object>> {
+    let models = site.table(Kind::TermCap);
+    let named = terminal.model.as_ref().and_then(|id| models.object(id));
+    named.or_else(|| {
+        let macs: Vec<String> = terminal.macs.iter().map(ToString::to_string).collect();
+        let begins = |prefix: &MacPrefix| macs.iter().any(|mac| mac.starts_with(prefix.as_str()));
+        models.objects().find(|object| match &object.body {
+            Body::TermCap(model) => model.mac_prefixes.iter().any(begins),
+            _ => false,
+        })
+    })
+}
+
+/// What a model boots where nothing else is chosen.
+#[must_use]
+pub fn model_firmware(site: &Site, model: &TermCap) -> Option<Firmware> {
+    let package = site.object(Kind::FirmwarePackage, model.package.as_ref()?)?;
+    let Body::FirmwarePackage(package) = &package.body else {
+        return None;
+    };
+    let version = package.version(package.active.as_ref()?)?;
+    let files = version.boot_files(Some(model.architecture))?;
+    Some(Firmware::of(package, &version.version, files))
 }
 
 impl<'s> Resolution<'s> {
@@ -147,33 +175,17 @@ impl<'s> Resolution<'s> {
         }
     }
 
-    /// The model that the terminal names, or else the one whose MAC prefix it has.
     fn model(&mut self, terminal: &'s Terminal) -> Option<(&'s Object, &'s TermCap)> {
-        if let Some(id) = &terminal.model {
-            match self
-                .site
-                .object(Kind::TermCap, id)
-                .map(|object| (&**object, &object.body))
-            {
-                Some((object, Body::TermCap(model))) => return Some((object, model)),
-                _ => self.dangling(self.terminal, "model", Kind::TermCap, id),
-            }
+        if let Some(id) = &terminal.model
+            && self.site.object(Kind::TermCap, id).is_none()
+        {
+            self.dangling(self.terminal, "model", Kind::TermCap, id);
         }
-        let macs: Vec<String> = terminal.macs.iter().map(ToString::to_string).collect();
-        self.site
-            .table(Kind::TermCap)
-            .objects()
-            .find_map(|object| match &object.body {
-                Body::TermCap(model)
-                    if model
-                        .mac_prefixes
-                        .iter()
-                        .any(|prefix| macs.iter().any(|mac| mac.starts_with(prefix.as_str()))) =>
-                {
-                    Some((&**object, model))
-                }
-                _ => None,
-            })
+        let object = model_of(self.site, terminal)?;
+        match &object.body {
+            Body::TermCap(model) => Some((object, model)),
+            _ => None,
+        }
     }
 
     /// What a choice means for this terminal; nothing, with a problem, if it cannot be met.

@@ -86,6 +86,7 @@ pub struct Application {
     addresses: Vec<SocketAddr>,
     set_up: Option<Secret>,
     secure: bool,
+    configuration: Arc<Configuration>,
 }
 
 impl Application {
@@ -112,7 +113,13 @@ impl Application {
         )?);
         let (gate, set_up) = Gate::open(Arc::clone(&configuration))?;
         let publisher = Publisher::start(Arc::clone(&configuration), Store::open(&settings.data)?)?;
-        let state = web::Data::new(State::new(configuration, store, publisher, gate, secure));
+        let state = web::Data::new(State::new(
+            Arc::clone(&configuration),
+            store,
+            publisher,
+            gate,
+            secure,
+        ));
         let mut http = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
@@ -151,7 +158,14 @@ impl Application {
             server: http.run(),
             set_up,
             secure,
+            configuration,
         })
+    }
+
+    /// What it changes, for those who see what happens beside requests.
+    #[must_use]
+    pub fn configuration(&self) -> Arc<Configuration> {
+        Arc::clone(&self.configuration)
     }
 
     /// Where it listens.

@@ -15,11 +15,13 @@ use super::files::{FilePage, FileView, HASH_HEADER};
 use super::guard::Access;
 use super::listing;
 use super::table::{Route, routes};
+use super::units::{Copy, Replacement, UnitsView};
 use super::views::{AuditPage, EffectiveView, ProblemsView, PublicationView, RightView};
 use crate::kind::{
     ApiKey, BootServer, FirmwarePackage, Kind, Module, Role, Setting, TermCap, Terminal,
     TerminalGroup, TerminalServer, User,
 };
+use crate::unknown::Adoption;
 
 /// The whole document.
 #[must_use]
@@ -143,6 +145,12 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
             "schema": {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"},
         }));
     }
+    if route.path.contains("{mac}") {
+        parameters.push(json!({
+            "name": "mac", "in": "path", "required": true,
+            "schema": {"type": "string", "pattern": "^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"},
+        }));
+    }
     let mut responses = Map::new();
     let mut success = json!({"description": "Done."});
     if let Some(response) = shape.response {
@@ -209,6 +217,13 @@ fn as_json(schema: &Value) -> Option<Value> {
     Some(json!({"application/json": {"schema": schema}}))
 }
 
+fn if_match() -> Value {
+    json!({
+        "name": "If-Match", "in": "header", "schema": {"type": "string"},
+        "description": "The ETag that was read, or *. Needed to change what is there.",
+    })
+}
+
 fn either(kinds: &[&str], schema: &Value) -> Value {
     let kinds = kinds
         .iter()
@@ -222,10 +237,6 @@ fn query((name, what): (&str, &str)) -> Value {
 
 fn object_shape(route: &Route, kind: Kind, schemas: &mut Schemas) -> Shape {
     let one = route.path.ends_with("{id}");
-    let if_match = json!({
-        "name": "If-Match", "in": "header", "schema": {"type": "string"},
-        "description": "The ETag that was read, or *. Needed to change what is there.",
-    });
     let mut shape = Shape {
         request: None,
         success: 200,
@@ -250,17 +261,17 @@ fn object_shape(route: &Route, kind: Kind, schemas: &mut Schemas) -> Shape {
         }
         ("PUT", _) => {
             shape.request = as_json(&schemas.body_of(kind));
-            shape.parameters.push(if_match);
+            shape.parameters.push(if_match());
         }
         ("PATCH", _) => {
             let any = json!({"type": "object", "description": "RFC 7396: the fields to change; null removes one."});
             shape.request = Some(json!({"application/merge-patch+json": {"schema": any}}));
-            shape.parameters.push(if_match);
+            shape.parameters.push(if_match());
         }
         ("DELETE", _) => {
             shape.success = 204;
             shape.response = None;
-            shape.parameters.push(if_match);
+            shape.parameters.push(if_match());
             shape
                 .parameters
                 .push(query(("force", "true: also if others refer to it")));
@@ -330,6 +341,24 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
             .map(query)
             .into();
         }
+        ("POST", "/api/v1/terminals/{id}/replacement") => {
+            shape.request = as_json(&schemas.put::<Replacement>());
+            shape.response = as_json(&schemas.object_of(Kind::Terminal));
+        }
+        ("POST", "/api/v1/terminals/{id}/copy") => {
+            shape.request = as_json(&schemas.put::<Copy>());
+            shape.response = as_json(&schemas.object_of(Kind::Terminal));
+            shape.parameters.push(if_match());
+        }
+        ("GET", "/api/v1/unknown-terminals") => {
+            shape.response = as_json(&schemas.put::<UnitsView>());
+        }
+        ("POST", "/api/v1/unknown-terminals/{mac}/adopt") => {
+            shape.request = as_json(&schemas.put::<Adoption>());
+            shape.success = 201;
+            shape.response = as_json(&schemas.object_of(Kind::Terminal));
+        }
+        ("DELETE", "/api/v1/unknown-terminals/{mac}") => empty(&mut shape, None),
         ("GET", "/api/v1/problems") => shape.response = as_json(&schemas.put::<ProblemsView>()),
         ("GET", "/api/v1/publication") => {
             shape.response = as_json(&schemas.put::<PublicationView>());

@@ -16,6 +16,7 @@ mod request;
 mod state;
 mod table;
 mod tls;
+mod units;
 mod views;
 
 pub use application::{Application, Settings, StartError, Transport};

@@ -52,13 +52,13 @@ impl<'o> View<'o> {
     }
 }
 
-fn shown(object: &Object) -> HttpResponse {
+pub(super) fn shown(object: &Object) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::ETAG, format!("\"{}\"", object.revision())))
         .json(View::of(object))
 }
 
-fn made(object: &Object, secret: Option<&str>) -> HttpResponse {
+pub(super) fn made(object: &Object, secret: Option<&str>) -> HttpResponse {
     let place = format!("/api/v1/{}/{}", object.kind().path(), object.id);
     HttpResponse::Created()
         .insert_header((header::ETAG, format!("\"{}\"", object.revision())))

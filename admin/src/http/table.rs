@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
-use super::{accounts, bulk, files, objects, page, views};
+use super::{accounts, bulk, files, objects, page, units, views};
 use crate::kind::Kind;
 use crate::security::Right;
 
@@ -39,6 +39,7 @@ pub fn routes() -> Vec<Route> {
     for kind in Kind::ALL {
         of_kind(&mut routes, kind);
     }
+    of_units(&mut routes);
     of_rights(&mut routes);
     routes
 }
@@ -231,6 +232,45 @@ fn of_kind(routes: &mut Vec<Route>, kind: Kind) {
     for route in &mut routes[from..] {
         route.kind = Some(kind);
     }
+}
+
+fn of_units(routes: &mut Vec<Route>) {
+    let right = Access::Right;
+    add(
+        routes,
+        (Method::POST, "/api/v1/terminals/{id}/replacement"),
+        right(Right::TerminalsReplace),
+        "Give a dead terminal another unit; it keeps its name and its configuration",
+        || web::post().to(units::replacement),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/terminals/{id}/copy"),
+        right(Right::TerminalsWrite),
+        "Give a terminal the settings and the group of another one",
+        || web::post().to(units::copy),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/unknown-terminals"),
+        right(Right::UnknownRead),
+        "Units that are held: no terminal has their network cards",
+        || web::get().to(units::held),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/unknown-terminals/{mac}/adopt"),
+        right(Right::UnknownAdopt),
+        "Make a terminal of a unit that is held",
+        || web::post().to(units::adopt),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/unknown-terminals/{mac}"),
+        right(Right::UnknownAdopt),
+        "Forget a unit that is held",
+        || web::delete().to(units::forget),
+    );
 }
 
 fn of_rights(routes: &mut Vec<Route>) {

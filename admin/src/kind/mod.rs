@@ -9,9 +9,10 @@ mod setting;
 mod site_parts;
 mod terminal;
 mod text;
+mod unknown;
 
 pub use account::{ApiKey, Role, User};
-pub use network::{Host, MacAddress, MacPrefix, StaticAddress};
+pub use network::{Host, MacAddress, MacPrefix, PciId, StaticAddress};
 pub use setting::Setting;
 pub use site_parts::{
     Architecture, BootFiles, BootServer, FirmwarePackage, Module, PackageVersion, Parameter,
@@ -22,6 +23,7 @@ pub use text::{
     Arguments, Broken, FileName, Label, LoginName, ParameterName, ParameterValue, Remark, Segment,
     TerminalName,
 };
+pub use unknown::{NameMask, UnknownPolicy, UnknownTerminals};
 
 use std::borrow::Cow;
 
@@ -257,7 +259,8 @@ impl Body {
         }
     }
 
-    fn check(&self) -> Result<(), Fault> {
+    /// Whether it keeps every rule that one object can tell by itself.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
         match self {
             Body::Terminal(body) => body.check(),
             Body::TerminalGroup(body) => body.check(),

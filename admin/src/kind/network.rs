@@ -114,6 +114,17 @@ checked_text!(
 );
 
 checked_text!(
+    /// The vendor and the device of a PCI card, as `10ec:8139`.
+    PciId,
+    "^[0-9a-f]{4}:[0-9a-f]{4}$",
+    "a PCI identifier is vendor and device, four lower-case hexadecimal digits each, as in 10ec:8139",
+    |text| {
+        let four = |part: &str| part.len() == 4 && part.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        text.split(':').count() == 2 && text.split(':').all(four)
+    }
+);
+
+checked_text!(
     /// A host: an IP address or a DNS name.
     Host,
     "^[A-Za-z0-9.:-]{1,253}$",

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::terminal::Settings;
+use super::unknown::UnknownTerminals;
 use super::{Fault, Reference};
 use crate::object::Id;
 use crate::publish::{Script, ScriptTemplate};
@@ -25,16 +26,31 @@ pub enum Setting {
     PxelinuxScript(ScriptTemplate),
     /// The template of `grub.cfg-01-<mac>`.
     GrubScript(ScriptTemplate),
+    /// What units get that are no terminal's.
+    UnknownTerminals(UnknownTerminals),
+    /// The template of `boot/unknown.ipxe`.
+    UnknownIpxeScript(ScriptTemplate),
+    /// The template of `pxelinux.cfg/unknown`.
+    UnknownPxelinuxScript(ScriptTemplate),
+    /// The template of `grub.cfg-unknown`.
+    UnknownGrubScript(ScriptTemplate),
 }
 
 impl Setting {
     /// Every key.
-    pub const KEYS: [&'static str; 4] = [
+    pub const KEYS: [&'static str; 8] = [
         "terminal-defaults",
         "ipxe-script",
         "pxelinux-script",
         "grub-script",
+        Setting::UNKNOWN_TERMINALS,
+        "unknown-ipxe-script",
+        "unknown-pxelinux-script",
+        "unknown-grub-script",
     ];
+
+    /// The key of the policy for units that are no terminal's.
+    pub const UNKNOWN_TERMINALS: &'static str = "unknown-terminals";
 
     /// Its key.
     #[must_use]
@@ -44,6 +60,10 @@ impl Setting {
             Setting::IpxeScript(_) => Setting::KEYS[1],
             Setting::PxelinuxScript(_) => Setting::KEYS[2],
             Setting::GrubScript(_) => Setting::KEYS[3],
+            Setting::UnknownTerminals(_) => Setting::UNKNOWN_TERMINALS,
+            Setting::UnknownIpxeScript(_) => Setting::KEYS[5],
+            Setting::UnknownPxelinuxScript(_) => Setting::KEYS[6],
+            Setting::UnknownGrubScript(_) => Setting::KEYS[7],
         }
     }
 
@@ -59,21 +79,36 @@ impl Setting {
         false
     }
 
+    /// The template that it is, if it is one, and of which script.
+    #[must_use]
+    pub fn template(&self) -> Option<(Script, &ScriptTemplate)> {
+        match self {
+            Setting::TerminalDefaults(_) | Setting::UnknownTerminals(_) => None,
+            Setting::IpxeScript(template) => Some((Script::Ipxe, template)),
+            Setting::PxelinuxScript(template) => Some((Script::Pxelinux, template)),
+            Setting::GrubScript(template) => Some((Script::Grub, template)),
+            Setting::UnknownIpxeScript(template) => Some((Script::UnknownIpxe, template)),
+            Setting::UnknownPxelinuxScript(template) => Some((Script::UnknownPxelinux, template)),
+            Setting::UnknownGrubScript(template) => Some((Script::UnknownGrub, template)),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), Fault> {
-        let (script, template) = match self {
+        match self {
             Setting::TerminalDefaults(settings) => return settings.check("value"),
-            Setting::IpxeScript(template) => (Script::Ipxe, template),
-            Setting::PxelinuxScript(template) => (Script::Pxelinux, template),
-            Setting::GrubScript(template) => (Script::Grub, template),
-        };
-        template
-            .check(script)
-            .map_err(|why| Fault::new("value", why))
+            Setting::UnknownTerminals(policy) => return policy.check(),
+            _ => {}
+        }
+        self.template().map_or(Ok(()), |(script, template)| {
+            let checked = template.check(script);
+            checked.map_err(|why| Fault::new("value", why))
+        })
     }
 
     pub(super) fn references(&self) -> Vec<Reference> {
         match self {
             Setting::TerminalDefaults(settings) => settings.references("value"),
+            Setting::UnknownTerminals(policy) => policy.references(),
             _ => Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::network::{Host, MacPrefix};
+use super::network::{Host, MacPrefix, PciId};
 use super::text::{Arguments, FileName, Label, ParameterName, ParameterValue, Remark, Segment};
 use super::{Fault, Kind, Reference};
 use crate::limits::{INITRDS_MAX, PARAMETERS_MAX, PREFIXES_MAX, VERSIONS_MAX};
@@ -84,6 +84,9 @@ pub struct TermCap {
     /// MAC addresses that begin like this are of this model.
     #[serde(default)]
     pub mac_prefixes: Vec<MacPrefix>,
+    /// Network cards on the PCI bus that are of this model, told to a unit that is not registered.
+    #[serde(default)]
+    pub pci_ids: Vec<PciId>,
     /// What it boots where nothing else is chosen.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -196,6 +199,12 @@ impl TermCap {
         if self.mac_prefixes.len() > PREFIXES_MAX {
             return Err(Fault::new(
                 "mac_prefixes",
+                format!("at most {PREFIXES_MAX} are allowed here"),
+            ));
+        }
+        if self.pci_ids.len() > PREFIXES_MAX {
+            return Err(Fault::new(
+                "pci_ids",
                 format!("at most {PREFIXES_MAX} are allowed here"),
             ));
         }

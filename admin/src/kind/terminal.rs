@@ -153,6 +153,29 @@ fn one() -> u8 {
 }
 
 impl Terminal {
+    /// One that sets nothing itself.
+    #[must_use]
+    pub fn new(name: TerminalName, mac: MacAddress, group: Option<Id>) -> Self {
+        Terminal {
+            name,
+            macs: vec![mac],
+            model: None,
+            group,
+            enabled: true,
+            replaceable: true,
+            address: None,
+            remark: Remark::default(),
+            settings: Settings::default(),
+            status_key: None,
+        }
+    }
+
+    /// Takes over what another one sets, and its group. What it is (name, cards, model, address) stays.
+    pub fn copy_from(&mut self, other: &Terminal) {
+        self.settings = other.settings.clone();
+        self.group.clone_from(&other.group);
+    }
+
     pub(super) fn check(&self) -> Result<(), Fault> {
         if !(1..=MACS_MAX).contains(&self.macs.len()) {
             return Err(Fault::new(

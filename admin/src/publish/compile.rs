@@ -14,8 +14,9 @@ use super::template::{CompiledScript, Script};
 use super::terminal_file::{
     FileServer, ScriptContext, ScriptServer, TerminalFile, boot_servers, script_servers,
 };
+use super::unknown::{self, UnknownFiles};
 use crate::effective::{Effective, Problem, effective};
-use crate::kind::{Body, BootServer, Kind, MacAddress, Setting, Terminal};
+use crate::kind::{Body, BootServer, Kind, MacAddress, Terminal};
 use crate::object::{Id, Object};
 use crate::site::{Site, Table};
 
@@ -64,7 +65,7 @@ pub struct Compiler {
 
 struct Shared {
     tables: [Arc<Table>; SHARED.len()],
-    templates: [(Script, CompiledScript); Script::ALL.len()],
+    templates: [(Script, CompiledScript); Script::OF_TERMINALS.len()],
 }
 
 /// The rendered files of one card.
@@ -93,10 +94,11 @@ impl Compiler {
         let remembered = self.shared.take().filter(same);
         let all = remembered.is_none();
         let shared = remembered.unwrap_or_else(|| Shared {
-            templates: Script::ALL.map(|script| (script, template(site, script))),
+            templates: Script::OF_TERMINALS.map(|script| (script, template(site, script))),
             tables,
         });
         let render = Render::new(site, &shared);
+        let unknown = if all { render.unknown() } else { Vec::new() };
         let mut rendered = 0;
         let mut problems = Vec::new();
         // Cards of which the files may be others now.
@@ -120,8 +122,19 @@ impl Compiler {
         touched.extend(self.terminals.values().flat_map(|gone| gone.files.keys()));
         self.terminals = kept;
         self.shared = Some(shared);
-        let (changed, removed) = self.bring_up_to_date(site, touched);
+        let (mut changed, mut removed) = self.bring_up_to_date(site, touched);
+        for (name, content) in unknown {
+            match content {
+                Some(content) if self.files.get(&name) != Some(&content) => {
+                    self.files.insert(name.clone(), content);
+                    changed.push(name);
+                }
+                None if self.files.remove(&name).is_some() => removed.push(name),
+                _ => {}
+            }
+        }
         problems.extend(cards_taken(site));
+        problems.extend(unknown::problem(site));
         problems.sort_unstable();
         problems.dedup();
         Compiled {
@@ -171,16 +184,13 @@ impl Compiler {
 /// The site's own template, or the built-in one; it was checked when it was set, and if a newer version of this
 /// software cannot use it any more, rendering falls back for each terminal.
 fn template(site: &Site, script: Script) -> CompiledScript {
-    let setting =
-        site.table(Kind::Setting)
-            .objects()
-            .find_map(|object| match (&object.body, script) {
-                (Body::Setting(Setting::IpxeScript(template)), Script::Ipxe)
-                | (Body::Setting(Setting::PxelinuxScript(template)), Script::Pxelinux)
-                | (Body::Setting(Setting::GrubScript(template)), Script::Grub) => Some(template),
-                _ => None,
-            });
-    let own = setting.and_then(|template| CompiledScript::new(template.as_str()).ok());
+    let settings = site.table(Kind::Setting).objects();
+    let mut templates = settings.filter_map(|object| match &object.body {
+        Body::Setting(setting) => setting.template(),
+        _ => None,
+    });
+    let setting = templates.find(|(of, _)| *of == script);
+    let own = setting.and_then(|(_, template)| CompiledScript::new(template.as_str()).ok());
     own.unwrap_or_else(|| built_in(script))
 }
 
@@ -210,18 +220,37 @@ struct Render<'s> {
     site: &'s Site,
     shared: &'s Shared,
     boot_servers: Vec<&'s BootServer>,
-    script_servers: [Vec<ScriptServer>; Script::ALL.len()],
+    script_servers: [Vec<ScriptServer>; Script::OF_TERMINALS.len()],
 }
 
 impl<'s> Render<'s> {
     fn new(site: &'s Site, shared: &'s Shared) -> Self {
         let boot_servers = boot_servers(site);
         Render {
-            script_servers: Script::ALL.map(|script| script_servers(script, &boot_servers)),
+            script_servers: Script::OF_TERMINALS
+                .map(|script| script_servers(script, &boot_servers)),
             site,
             shared,
             boot_servers,
         }
+    }
+
+    fn file_servers(&self) -> Vec<FileServer<'s>> {
+        let servers = self.boot_servers.iter();
+        let file_server = |server: &&'s BootServer| FileServer {
+            name: server.name.as_str(),
+            address: server.address.as_str(),
+        };
+        servers.map(file_server).collect()
+    }
+
+    fn unknown(&self) -> UnknownFiles {
+        unknown::files(
+            self.site,
+            &self.file_servers(),
+            |script| script_servers(script, &self.boot_servers),
+            |script| template(self.site, script),
+        )
     }
 
     fn terminal(&self, object: &Arc<Object>) -> Rendered {
@@ -235,14 +264,7 @@ impl<'s> Render<'s> {
         };
         let (effective, problems) = effective(self.site, object, terminal);
         outcome.problems = problems;
-        let servers: Vec<FileServer<'_>> = self
-            .boot_servers
-            .iter()
-            .map(|server| FileServer {
-                name: server.name.as_str(),
-                address: server.address.as_str(),
-            })
-            .collect();
+        let servers = self.file_servers();
         for mac in &terminal.macs {
             let files = self.files(&object.id, terminal, *mac, &effective, &servers);
             outcome.files.insert(*mac, files);
@@ -293,11 +315,15 @@ fn card(id: &Id, terminal: &Terminal) -> StoredTerminal {
 }
 
 fn script_name(script: Script, mac: MacAddress) -> Name {
-    match script {
-        Script::Ipxe => named(format!("boot/{mac}.ipxe")),
-        Script::Pxelinux => named(format!("pxelinux.cfg/01-{}", mac.hyphenated())),
-        Script::Grub => named(format!("grub.cfg-01-{}", mac.hyphenated())),
-    }
+    named(match script {
+        Script::Ipxe => format!("boot/{mac}.ipxe"),
+        Script::Pxelinux => format!("pxelinux.cfg/01-{}", mac.hyphenated()),
+        Script::Grub => format!("grub.cfg-01-{}", mac.hyphenated()),
+        // Whatever the card.
+        Script::UnknownIpxe => "boot/unknown.ipxe".into(),
+        Script::UnknownPxelinux => "pxelinux.cfg/unknown".into(),
+        Script::UnknownGrub => "grub.cfg-unknown".into(),
+    })
 }
 
 fn json_name(mac: MacAddress) -> Name {
@@ -306,7 +332,7 @@ fn json_name(mac: MacAddress) -> Name {
 
 /// Every name that is rendered for a card.
 fn names(mac: MacAddress) -> Vec<Name> {
-    let scripts = Script::ALL.map(|script| script_name(script, mac));
+    let scripts = Script::OF_TERMINALS.map(|script| script_name(script, mac));
     std::iter::once(json_name(mac)).chain(scripts).collect()
 }
 

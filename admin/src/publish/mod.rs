@@ -9,6 +9,7 @@ mod compile;
 mod publisher;
 mod template;
 mod terminal_file;
+mod unknown;
 
 pub use compile::{Cards, Compiled, Compiler, Files};
 pub use publisher::{Last, Publication, Publisher, publish};

@@ -12,7 +12,8 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::terminal_file::{ScriptContext, sample_contexts};
+use super::terminal_file::sample_contexts;
+use super::unknown;
 use crate::kind::Broken;
 use crate::limits::{SCRIPT_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_FUEL};
 
@@ -25,11 +26,23 @@ pub enum Script {
     Pxelinux,
     /// `grub.cfg-01-<mac>`.
     Grub,
+    /// `boot/unknown.ipxe`.
+    UnknownIpxe,
+    /// `pxelinux.cfg/unknown`.
+    UnknownPxelinux,
+    /// `grub.cfg-unknown`.
+    UnknownGrub,
 }
 
 impl Script {
-    /// All of them.
-    pub const ALL: [Script; 3] = [Script::Ipxe, Script::Pxelinux, Script::Grub];
+    /// Those of a terminal.
+    pub const OF_TERMINALS: [Script; 3] = [Script::Ipxe, Script::Pxelinux, Script::Grub];
+    /// Those of a unit that is no terminal's.
+    pub const OF_UNKNOWN: [Script; 3] = [
+        Script::UnknownIpxe,
+        Script::UnknownPxelinux,
+        Script::UnknownGrub,
+    ];
 
     /// The template that is used unless the site has its own.
     #[must_use]
@@ -38,6 +51,9 @@ impl Script {
             Script::Ipxe => include_str!("scripts/ipxe.j2"),
             Script::Pxelinux => include_str!("scripts/pxelinux.j2"),
             Script::Grub => include_str!("scripts/grub.j2"),
+            Script::UnknownIpxe => include_str!("scripts/unknown-ipxe.j2"),
+            Script::UnknownPxelinux => include_str!("scripts/unknown-pxelinux.j2"),
+            Script::UnknownGrub => include_str!("scripts/unknown-grub.j2"),
         }
     }
 }
@@ -75,9 +91,15 @@ impl ScriptTemplate {
     /// Whether it renders for every sample terminal: with and without firmware, one boot server or several.
     pub(crate) fn check(&self, script: Script) -> Result<(), String> {
         let compiled = CompiledScript::new(&self.0)?;
-        for context in sample_contexts() {
+        let samples = if Script::OF_UNKNOWN.contains(&script) {
+            unknown::sample_contexts()
+        } else {
+            sample_contexts()
+        };
+        for context in samples {
             let text = compiled.render(&Value::from(Serde(&context)))?;
-            if script == Script::Ipxe && !text.starts_with("#!ipxe\n") {
+            if matches!(script, Script::Ipxe | Script::UnknownIpxe) && !text.starts_with("#!ipxe\n")
+            {
                 return Err("an iPXE script begins with the line #!ipxe".into());
             }
         }
@@ -126,7 +148,7 @@ impl CompiledScript {
     }
 
     /// The same for what is known to serialize.
-    pub(super) fn render_context(&self, context: &ScriptContext<'_>) -> Result<String, String> {
+    pub(super) fn render_context(&self, context: &impl Serialize) -> Result<String, String> {
         self.render(&Value::from(Serde(context)))
     }
 }
@@ -246,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_built_in_templates_are_accepted() {
-        for script in Script::ALL {
+        for script in Script::OF_TERMINALS.into_iter().chain(Script::OF_UNKNOWN) {
             assert_eq!(check(script, script.built_in()), Ok(()), "{script:?}");
         }
     }

@@ -136,9 +136,9 @@ pub(super) fn boot_servers(site: &Site) -> Vec<&BootServer> {
 pub(super) fn script_servers(script: Script, servers: &[&BootServer]) -> Vec<ScriptServer> {
     if servers.is_empty() {
         let host = match script {
-            Script::Ipxe => "${next-server}",
-            Script::Pxelinux => "",
-            Script::Grub => "$net_default_server",
+            Script::Ipxe | Script::UnknownIpxe => "${next-server}",
+            Script::Pxelinux | Script::UnknownPxelinux => "",
+            Script::Grub | Script::UnknownGrub => "$net_default_server",
         };
         return vec![ScriptServer {
             number: 1,

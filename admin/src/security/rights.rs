@@ -38,6 +38,9 @@ macro_rules! rights {
 rights! {
     TerminalsRead "terminals.read" "see terminals and their effective settings",
     TerminalsWrite "terminals.write" "create, change and delete terminals",
+    TerminalsReplace "terminals.replace" "give a terminal another unit",
+    UnknownRead "unknown-terminals.read" "see units that are no terminal's",
+    UnknownAdopt "unknown-terminals.adopt" "make terminals of units that are none, and forget such units",
     GroupsRead "terminal-groups.read" "see terminal groups",
     GroupsWrite "terminal-groups.write" "create, change and delete terminal groups",
     ServersRead "terminal-servers.read" "see terminal servers",
@@ -151,7 +154,7 @@ impl BuiltInRole {
             BootServersRead, FilesRead, FilesWrite, GroupsRead, GroupsWrite, MetricsRead,
             ModelsRead, ModelsWrite, ModulesRead, ModulesWrite, PackagesRead, PackagesWrite,
             ProblemsRead, PublicationRead, ServersRead, ServersWrite, SettingsRead, TerminalsRead,
-            TerminalsWrite,
+            TerminalsReplace, TerminalsWrite, UnknownAdopt, UnknownRead,
         };
         let looks = matches!(
             right,
@@ -166,11 +169,14 @@ impl BuiltInRole {
                 | ProblemsRead
                 | PublicationRead
                 | FilesRead
+                | UnknownRead
                 | MetricsRead
         );
         let changes = matches!(
             right,
             TerminalsWrite
+                | TerminalsReplace
+                | UnknownAdopt
                 | GroupsWrite
                 | ServersWrite
                 | ModelsWrite

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use daybreak_admin::configuration::Configuration;
 use daybreak_admin::edge::{Clock, Machine};
 use daybreak_admin::http::{Application, Settings, Transport};
 use serde_json::{Value, json};
@@ -72,6 +73,7 @@ pub(crate) struct Server {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) address: SocketAddr,
     pub(crate) set_up_link: Option<String>,
+    pub(crate) configuration: Arc<Configuration>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -109,18 +111,20 @@ impl Server {
                     Application::build(&settings, time, Arc::new(Machine)).expect("built");
                 let link = application.set_up_link();
                 let address = application.addresses()[0];
+                let configuration = application.configuration();
                 let server = application.into_server();
-                told.send((address, link, server.handle()))
+                told.send((address, link, configuration, server.handle()))
                     .expect("somebody waits");
                 server.await.expect("served");
             });
         });
-        let (address, set_up_link, handle) = started.recv().expect("started");
+        let (address, set_up_link, configuration, handle) = started.recv().expect("started");
         Server {
             dir,
             clock,
             address,
             set_up_link,
+            configuration,
             handle,
             thread: Some(thread),
         }

@@ -138,3 +138,57 @@ pub(crate) fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
+
+/// Fails unless `json` is what the schema at `path` says, and the schema refuses something.
+pub(crate) fn conforms(path: &str, json: &Value) {
+    let text = std::fs::read_to_string(path).expect(path);
+    let schema: Value = serde_json::from_str(&text).expect("JSON");
+    let mut compiler = boon::Compiler::new();
+    compiler
+        .add_resource("schema.json", schema)
+        .expect("a resource");
+    let mut schemas = boon::Schemas::new();
+    let index = compiler
+        .compile("schema.json", &mut schemas)
+        .expect("a schema");
+    let checked = schemas
+        .validate(json, index)
+        .map_err(|error| format!("{error:#}"));
+    assert_eq!(checked, Ok(()), "{json}");
+    // Every field is described: a reader of the schema misses nothing.
+    let schema: Value = serde_json::from_str(&text).expect("JSON");
+    described(json, &schema, &schema, "");
+    let mut other = json.clone();
+    other["boot_servers"] = "nonsense".into();
+    assert!(
+        schemas.validate(&other, index).is_err(),
+        "the schema refuses something"
+    );
+}
+
+/// Fails where a field is in no `properties`.
+fn described(json: &Value, schema: &Value, root: &Value, at: &str) {
+    let named = schema["$ref"]
+        .as_str()
+        .and_then(|path| root.pointer(path.strip_prefix('#')?));
+    let schema = named.unwrap_or(schema);
+    match json {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let at = format!("{at}.{name}");
+                let own = &schema["properties"][name];
+                let own = if own.is_null() {
+                    &schema["additionalProperties"]
+                } else {
+                    own
+                };
+                assert!(own.is_object(), "the schema does not describe {at}");
+                described(value, own, root, &at);
+            }
+        }
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| described(item, &schema["items"], root, at)),
+        _ => {}
+    }
+}
