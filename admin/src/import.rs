@@ -3,6 +3,7 @@
 use daybreak_store::disk::Directory;
 use daybreak_store::{Change, Draft, Generation, Name, Progress, Store, StoreError, StoredContent};
 
+use crate::damage;
 use crate::source::{Source, SourceFile};
 
 /// Why an import was given up. Nothing is published, and what was copied is gone again.
@@ -46,7 +47,7 @@ pub struct Imported {
     pub generation: Generation,
     /// Whether that is new.
     pub changed: bool,
-    /// What was wrong with the catalog that was published before.
+    /// That the catalog that was published before was damaged, and what that means.
     pub warning: Option<String>,
 }
 
@@ -59,7 +60,7 @@ pub fn import(
     let mut draft = store.begin()?;
     store.check_room(new_bytes(&draft, source))?;
     let mut imported = Imported {
-        warning: draft.warning().map(ToString::to_string),
+        warning: damage::warning(&draft),
         ..Imported::default()
     };
     for file in &source.files {

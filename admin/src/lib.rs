@@ -11,6 +11,7 @@
 pub mod bulk;
 pub mod command;
 pub mod configuration;
+mod damage;
 pub mod database;
 pub mod edge;
 pub mod effective;

@@ -2,6 +2,8 @@
 
 use daybreak_store::{Generation, Store, StoreError};
 
+use crate::damage;
+
 /// What a removal did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
@@ -9,7 +11,7 @@ pub struct Removed {
     pub names: usize,
     /// What is published now.
     pub generation: Generation,
-    /// What was wrong with the catalog that was published before.
+    /// That the catalog that was published before was damaged, and what that means.
     pub warning: Option<String>,
 }
 
@@ -38,7 +40,7 @@ pub fn remove(store: &Store, names: &[String]) -> Result<Removed, RemoveError> {
         }
         removed += count;
     }
-    let warning = draft.warning().map(ToString::to_string);
+    let warning = damage::warning(&draft);
     let published = draft.publish()?;
     Ok(Removed {
         names: removed,

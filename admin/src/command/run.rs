@@ -228,10 +228,7 @@ fn warn_skipped(skipped: &[Skipped]) {
 
 fn warn_damage(damage: Option<&str>) {
     if let Some(damage) = damage {
-        warn(format_args!(
-            "what was published was damaged ({damage}). The newest whole catalog before it was taken instead: compare \
-             `list` with what you expect"
-        ));
+        warn(damage);
     }
 }
 
