@@ -59,7 +59,7 @@ macro_rules! counters {
     };
 }
 
-const COUNTERS: [Metric; 38] = counters![
+const COUNTERS: [Metric; 41] = counters![
     "requests" "Read requests received" endpoint.requests,
     "requests_duplicate" "Read requests that repeated one of a running transfer" endpoint.requests_duplicate,
     "requests_refused" "Read requests answered with an ERROR" endpoint.requests_refused,
@@ -95,6 +95,9 @@ const COUNTERS: [Metric; 38] = counters![
     "driver_sends_dropped" "Sends dropped because there was no room" driver.sends_dropped,
     "driver_trains_refused" "Trains that segmentation offload refused; they went block by block" driver.trains_refused,
     "driver_trains_singly" "Trains sent block by block because the destination had refused one" driver.trains_singly,
+    "driver_zero_copy_sends" "Sends without a copy in the kernel" driver.zero_copy_sends,
+    "driver_zero_copy_copied" "Sends without a copy that the kernel copied after all" driver.zero_copy_copied,
+    "driver_zero_copy_refused" "Sends without a copy that were refused, and left with one" driver.zero_copy_refused,
     "names_not_found" "Requests for names that the catalog does not have" files.names_not_found,
     "terminals_disabled" "Requests for the configuration of a terminal that is disabled" files.terminals_disabled,
     "names_refused" "Requests for names that cannot be any of ours" files.names_refused,
@@ -111,7 +114,7 @@ const fn send_errors(label: &'static str, read: fn(&Sample<'_>) -> u64) -> Metri
     }
 }
 
-const OTHERS: [Metric; 9] = [
+const OTHERS: [Metric; 10] = [
     Metric {
         name: "texts_refused",
         label: None,
@@ -137,6 +140,13 @@ const OTHERS: [Metric; 9] = [
     send_errors(io::SendError::ALL[5].name(), |sample| {
         sample.driver.send_errors[5]
     }),
+    Metric {
+        name: "driver_zero_copy_leases",
+        label: None,
+        help: "Sends without a copy whose memory the kernel may still read",
+        kind: Kind::Gauge,
+        read: |sample| sample.driver.zero_copy_sends - sample.driver.zero_copy_released,
+    },
     Metric {
         name: "transfers_live",
         label: None,

@@ -34,11 +34,23 @@ pub const TRAIN_BLOCKS_MAX: usize = protocol::TRAIN_BLOCKS_MAX as usize;
 /// and its transfer ends by its own time-out.
 pub const FAILURES_MAX: usize = SENDS_MAX;
 
+/// Smallest train that leaves without a copy: below it the copy costs less than its avoidance.
+pub const ZERO_COPY_BYTES_MIN: usize = 4096;
+
+/// Segments of one send without a copy (`MAX_SKB_FRAGS` of a usual kernel). Beyond it: the train is cut.
+pub const ZERO_COPY_SEGMENTS_MAX: usize = 17;
+
+/// Trains that are copied after the kernel had no memory for one without a copy. Beyond it: tried again.
+pub const ZERO_COPY_PAUSE_TRAINS: u32 = 4096;
+
 /// Destinations remembered as refusing segmentation offload. Beyond it: all are forgotten, and tried again.
 pub const OFFLOAD_REFUSALS_MAX: usize = 4096;
 
 /// Most listening addresses.
 pub const LISTENERS_MAX: usize = 32;
+
+/// Most networks with a block size of their own. Beyond it: refused at start.
+pub const SUBNETS_MAX: usize = 256;
 
 /// Most workers.
 pub const WORKERS_MAX: usize = 256;

@@ -53,6 +53,9 @@ pub struct Options {
     /// How packets travel [default: auto]
     #[arg(long, value_enum)]
     pub io: Option<Io>,
+    /// Whether the kernel copies what is sent [default: off]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub zero_copy: Option<ZeroCopy>,
     /// Answer from the listening port alone, for networks whose address translation needs it
     #[arg(long, num_args = 0, default_missing_value = "true")]
     pub single_port: Option<bool>,
@@ -66,6 +69,9 @@ pub struct Options {
     /// Largest block size granted, in octets [default: 65464]
     #[arg(long, value_name = "N")]
     pub blksize_max: Option<u16>,
+    /// Block sizes of some networks; in the configuration file only
+    #[arg(skip)]
+    pub subnet: Vec<Subnet>,
     /// Largest window granted, in blocks [default: 64]
     #[arg(long, value_name = "N")]
     pub windowsize_max: Option<u16>,
@@ -101,6 +107,16 @@ pub struct Options {
     pub drain_seconds: Option<u64>,
 }
 
+/// What holds for the clients of one network.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subnet {
+    /// The network, such as `10.1.0.0/16`.
+    pub net: String,
+    /// Largest block size granted, in octets.
+    pub blksize_max: u16,
+}
+
 /// How packets travel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -114,6 +130,17 @@ pub enum Io {
     TokioUring,
     /// epoll, recvmmsg and sendmmsg
     Portable,
+}
+
+/// Whether the kernel copies what is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ZeroCopy {
+    /// It does, once: what costs least for most network cards
+    #[default]
+    Off,
+    /// The card reads the images themselves, where it can (io_uring on Linux 6.1)
+    Kernel,
 }
 
 /// How log lines look.
@@ -139,10 +166,16 @@ impl Options {
             },
             workers: self.workers.or(other.workers),
             io: self.io.or(other.io),
+            zero_copy: self.zero_copy.or(other.zero_copy),
             single_port: self.single_port.or(other.single_port),
             transfer_sockets: self.transfer_sockets.or(other.transfer_sockets),
             rate: self.rate.or(other.rate),
             blksize_max: self.blksize_max.or(other.blksize_max),
+            subnet: if self.subnet.is_empty() {
+                other.subnet
+            } else {
+                self.subnet
+            },
             windowsize_max: self.windowsize_max.or(other.windowsize_max),
             transfers_max: self.transfers_max.or(other.transfers_max),
             half_open_per_source_max: self

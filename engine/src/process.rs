@@ -64,10 +64,17 @@ enum News {
 /// # Errors
 /// Why it did not start.
 pub fn run(settings: &Settings) -> Result<Ended, StartError> {
-    raise_open_files();
+    raise(Resource::Nofile);
+    raise(Resource::Memlock);
     let (news, events) = mpsc::channel();
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(system("sigaction"))?;
     let carrier = choose_carrier(settings.io)?;
+    if settings.zero_copy && carrier != Carrier::Multishot {
+        tracing::warn!(
+            driver = carrier.name(),
+            "zero_copy = \"kernel\" needs the driver uring (Linux 6.1): every send is copied"
+        );
+    }
     let bound = bind(&settings.plan)?;
     let metrics = bind_metrics(settings)?;
     let status = bind_status(settings)?;
@@ -311,6 +318,7 @@ impl Team {
                     sockets: sockets.sockets,
                     doorbell,
                     clock,
+                    zero_copy: settings.zero_copy,
                 },
                 shared: Shared {
                     orders: team.orders.clone(),
@@ -514,17 +522,24 @@ fn cores_to_pin(workers: usize) -> Vec<usize> {
     }
 }
 
-/// Every image that is served is an open file: as many as we may have.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    // Refused, it stays as it was; what does not fit is then refused file by file.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
+/// As much as we may have of what serving takes: each image is an open file, and rings, and what is sent without a copy,
+/// are locked memory. Without limit where we may still say so; refused, it stays as it was, and what does not fit is
+/// refused file by file, served without a ring, or copied.
+fn raise(resource: Resource) {
+    let limit = getrlimit(resource);
+    let most = match resource {
+        Resource::Memlock => None,
+        _ => limit.maximum,
+    };
+    for maximum in [most, limit.maximum] {
+        let raised = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        if setrlimit(resource, raised).is_ok() {
+            return;
+        }
+    }
 }
 
 fn random_u32() -> u32 {

@@ -1,15 +1,16 @@
 //! What was typed, understood: every value is within its bounds, and every default is in its place.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use daybreak_tftp::endpoint::{Config, Rate};
+use daybreak_tftp::endpoint::{BlksizeCaps, Config, Rate, Subnet, SubnetError};
 use daybreak_tftp::limits as protocol;
 
 use crate::binding::{Plan, Wanted};
 use crate::limits;
-use crate::options::{CommandLine, ConfigFile, Io, LogFormat, Options};
+use crate::options::{self, CommandLine, ConfigFile, Io, LogFormat, Options, ZeroCopy};
 
 /// The ports that are listened on by default: TFTP's own, and that of the boot loaders that ask on 4900.
 const PORTS_DEFAULT: [u16; 2] = [69, 4900];
@@ -27,6 +28,8 @@ pub struct Settings {
     pub protocol: Config,
     /// How packets travel.
     pub io: Io,
+    /// Whether trains leave without a copy in the kernel, where that can be.
+    pub zero_copy: bool,
     /// Whether to give up what serving does not need.
     pub sandbox: bool,
     /// Where the metrics are.
@@ -84,6 +87,20 @@ pub enum SettingsError {
         /// The largest.
         max: u64,
     },
+    /// A text that should be a network is none.
+    #[error("[[subnet]] net = \"{net}\": {why}")]
+    NotANetwork {
+        /// What was given.
+        net: String,
+        /// What is wrong with it.
+        why: SubnetError,
+    },
+    /// One network, twice.
+    #[error("[[subnet]] net = \"{0}\" stands there twice: keep one of them")]
+    NetworkTwice(Subnet),
+    /// Too many networks.
+    #[error("at most {} [[subnet]]s", limits::SUBNETS_MAX)]
+    TooManyNetworks,
     /// Too many listening addresses.
     #[error("at most {} addresses to listen on", limits::LISTENERS_MAX)]
     TooManyListeners,
@@ -177,6 +194,7 @@ impl Settings {
                     protocol::BLKSIZE_MIN,
                     protocol::BLKSIZE_MAX,
                 )?,
+                blksize_caps: blksize_caps(&options.subnet)?,
                 windowsize_max: within(
                     "windowsize-max",
                     options.windowsize_max.unwrap_or(protocol.windowsize_max),
@@ -200,6 +218,7 @@ impl Settings {
                 ..protocol
             },
             io: options.io.unwrap_or_default(),
+            zero_copy: options.zero_copy == Some(ZeroCopy::Kernel),
             sandbox: !options.no_sandbox.unwrap_or(false),
             metrics: Metrics {
                 address: metrics,
@@ -247,6 +266,29 @@ fn read_file(path: &Path) -> Result<(Option<PathBuf>, Options), SettingsError> {
         .try_into()
         .map_err(|why: toml::de::Error| not_understood(why.to_string()))?;
     Ok((file.data, options))
+}
+
+fn blksize_caps(subnets: &[options::Subnet]) -> Result<BlksizeCaps, SettingsError> {
+    if subnets.len() > limits::SUBNETS_MAX {
+        return Err(SettingsError::TooManyNetworks);
+    }
+    let mut caps = BTreeMap::new();
+    for options::Subnet { net, blksize_max } in subnets {
+        let subnet: Subnet = net.parse().map_err(|why| SettingsError::NotANetwork {
+            net: net.clone(),
+            why,
+        })?;
+        let cap = within(
+            "blksize-max",
+            *blksize_max,
+            protocol::BLKSIZE_MIN,
+            protocol::BLKSIZE_MAX,
+        )?;
+        if caps.insert(subnet, cap).is_some() {
+            return Err(SettingsError::NetworkTwice(subnet));
+        }
+    }
+    Ok(caps.into_iter().collect())
 }
 
 fn default_listeners() -> Vec<Wanted> {
@@ -327,6 +369,40 @@ mod tests {
         assert_eq!(settings.protocol.windowsize_max, 64);
         assert_eq!(settings.io, Io::Portable);
         assert_eq!(settings.plan.listen.len(), 1);
+    }
+
+    #[test]
+    fn networks_are_named_once_and_by_their_own_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.toml");
+        let read = |networks: &[(&str, u16)]| {
+            let subnet = |(net, cap): &(&str, u16)| {
+                format!("[[subnet]]\nnet = '{net}'\nblksize_max = {cap}\n")
+            };
+            let text: String = networks.iter().map(subnet).collect();
+            std::fs::write(&path, format!("data = 'd'\n{text}")).unwrap();
+            settings(&["--config", path.to_str().unwrap()])
+        };
+        let caps = read(&[
+            ("10.0.0.0/8", 1428),
+            ("10.1.0.0/16", 1024),
+            ("2001:db8::/32", 1232),
+        ])
+        .unwrap()
+        .protocol
+        .blksize_caps;
+        assert_eq!(caps.of([10, 1, 0, 9].into()), Some(1024));
+        assert_eq!(caps.of([10, 2, 0, 9].into()), Some(1428));
+        assert_eq!(caps.of([11, 2, 0, 9].into()), None);
+        for (networks, word) in [
+            (&[("10.1.2.3/8", 1428)][..], "10.0.0.0/8"),
+            (&[("10.0.0.0", 1428)], "ADDRESS/BITS"),
+            (&[("10.0.0.0/8", 7)], "from 8 to"),
+            (&[("10.0.0.0/8", 1428), ("10.0.0.0/8", 1024)], "twice"),
+        ] {
+            let error = read(networks).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
     }
 
     #[test]

@@ -37,6 +37,15 @@ pub struct Text {
 }
 
 impl Text {
+    /// A text that is counted in `bytes` for as long as it is in use.
+    pub(crate) fn new(octets: Vec<u8>, bytes: Rc<Cell<usize>>) -> Self {
+        bytes.set(bytes.get() + octets.len());
+        Text {
+            octets: octets.into(),
+            bytes,
+        }
+    }
+
     /// The octets for the wire.
     #[must_use]
     pub fn octets(&self) -> &[u8] {
@@ -101,10 +110,6 @@ impl Texts {
         }
         let mut wire = Vec::with_capacity(len);
         netascii::encode(&raw, &mut wire);
-        self.bytes.set(self.bytes.get() + wire.len());
-        Ok(Text {
-            octets: wire.into(),
-            bytes: self.bytes.clone(),
-        })
+        Ok(Text::new(wire, self.bytes.clone()))
     }
 }

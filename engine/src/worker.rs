@@ -105,7 +105,13 @@ impl<D: Driver> Worker<D> {
         while let Some(failure) = driver.next_failure() {
             if let Some(suppressed) = shared.quiet.lets(Cause::SendFailed, now) {
                 let why = failure.error.name();
-                tracing::error!(why, suppressed, "transfer ends: its blocks cannot be sent");
+                let advice = failure.error.advice();
+                tracing::error!(
+                    why,
+                    advice,
+                    suppressed,
+                    "transfer ends: its blocks cannot be sent"
+                );
             }
             let why = match failure.error {
                 SendError::TooBig => Unsendable::TooBig,

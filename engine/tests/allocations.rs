@@ -117,6 +117,7 @@ where
         sockets: sockets.sockets,
         doorbell: doorbell.clone(),
         clock,
+        zero_copy: false,
     };
     let published = Arc::new(Published::new(catalog));
     let worker = std::thread::spawn(move || {

@@ -26,11 +26,13 @@ use tempfile::TempDir;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Multishot,
+    /// The same, and the kernel copies nothing.
+    ZeroCopy,
     Uring,
     Portable,
 }
 
-const ALL: [Kind; 3] = [Kind::Multishot, Kind::Uring, Kind::Portable];
+const ALL: [Kind; 4] = [Kind::Multishot, Kind::ZeroCopy, Kind::Uring, Kind::Portable];
 
 /// One worker in a thread of this process.
 struct Server {
@@ -100,6 +102,7 @@ impl Server {
             sockets: sockets.sockets,
             doorbell: doorbell.clone(),
             clock,
+            zero_copy: kind == Kind::ZeroCopy,
         };
         let thread = std::thread::spawn(move || {
             let files = Files::new(published, shared.quiet.clone(), clock);
@@ -108,7 +111,7 @@ impl Server {
                 Kind::Portable => {
                     io::block_on(Worker::new(Portable::new(parts)?, endpoint, files, shared).run())
                 }
-                Kind::Multishot => {
+                Kind::Multishot | Kind::ZeroCopy => {
                     io::block_on(Worker::new(Multishot::new(parts)?, endpoint, files, shared).run())
                 }
                 Kind::Uring => io::start(|| async {
@@ -193,6 +196,15 @@ fn every_size_arrives_whole_by_every_block_and_window() {
         }
         assert_eq!(server.number("driver_trains_refused"), 0, "{kind:?}");
         assert_eq!(server.number("driver_send_errors"), 0, "{kind:?}");
+        // T8: what was lent is given back; and the trains were cut as the kernel wants them.
+        assert_eq!(
+            server.number("driver_zero_copy_sends") > 0,
+            kind == Kind::ZeroCopy,
+        );
+        eventually("no lease at rest", || {
+            (server.number("driver_zero_copy_leases") == 0).then_some(())
+        });
+        assert_eq!(server.number("driver_zero_copy_refused"), 0, "{kind:?}");
     }
 }
 
@@ -480,6 +492,7 @@ fn every_datagram_keeps_its_sender_and_socket_both_ways() {
             sockets: sockets.clone(),
             doorbell: Doorbell::new().unwrap(),
             clock: Clock::start(),
+            zero_copy: kind == Kind::ZeroCopy,
         };
         let targets = locals.clone();
         let clients = std::thread::spawn(move || {
@@ -510,7 +523,7 @@ fn every_datagram_keeps_its_sender_and_socket_both_ways() {
                 let driver = Portable::new(parts).unwrap();
                 io::block_on(echo(driver, SENDERS * ROUNDS, &locals));
             }
-            Kind::Multishot => {
+            Kind::Multishot | Kind::ZeroCopy => {
                 let driver = Multishot::new(parts).unwrap();
                 io::block_on(echo(driver, SENDERS * ROUNDS, &locals));
             }

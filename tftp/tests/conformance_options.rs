@@ -2,7 +2,7 @@
 
 mod support;
 
-use daybreak_tftp::endpoint::{Config, Outcome};
+use daybreak_tftp::endpoint::{Config, Outcome, Subnet};
 use daybreak_tftp::wire::{ErrorCode, Packet};
 use support::*;
 
@@ -280,6 +280,27 @@ fn c47_the_servers_cap_lowers_the_block_size() {
         oack(&mut server, &[("blksize", "600")]),
         pairs(&[("blksize", "600")])
     );
+}
+
+#[test]
+fn c47_the_cap_of_a_clients_network_lowers_it_further_and_never_raises_it() {
+    for (caps, granted) in [
+        (&[("0.0.0.0/0", 1200), ("::/0", 1200)][..], "1200"),
+        (&[("0.0.0.0/0", 8192), ("::/0", 8192)], "1428"),
+        (&[("203.0.113.0/24", 600)], "1428"),
+    ] {
+        let cap = |&(net, cap): &(&str, u16)| (net.parse::<Subnet>().unwrap(), cap);
+        let mut server = Server::with(Config {
+            blksize_max: 1428,
+            blksize_caps: caps.iter().map(cap).collect(),
+            ..Config::default()
+        });
+        server.file("f", 5000);
+        assert_eq!(
+            oack(&mut server, &[("blksize", "8192")]),
+            pairs(&[("blksize", granted)])
+        );
+    }
 }
 
 #[test]

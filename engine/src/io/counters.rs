@@ -61,6 +61,20 @@ impl SendError {
         }
     }
 
+    /// What an operator does about it; nothing where time does.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            SendError::Fault => {
+                "`daybreak-admin verify` names damaged images; the kernel's log names a failing disk"
+            }
+            SendError::TooBig => {
+                "lower blksize_max, or that of the client's [[subnet]]; or leave dont_fragment out"
+            }
+            _ => "",
+        }
+    }
+
     /// Whether trying again cannot help.
     #[must_use]
     pub const fn is_final(self) -> bool {
@@ -87,6 +101,14 @@ pub struct Counters {
     pub trains_refused: u64,
     /// Trains that went block by block because their destination had refused one.
     pub trains_singly: u64,
+    /// Sends without a copy: each leases its memory.
+    pub zero_copy_sends: u64,
+    /// Leases that the kernel has given back.
+    pub zero_copy_released: u64,
+    /// Leases that came back with the word that the kernel had copied after all.
+    pub zero_copy_copied: u64,
+    /// Sends without a copy that were refused, and left with one.
+    pub zero_copy_refused: u64,
     /// Failed sends by class, in the order of [`SendError::ALL`].
     pub send_errors: [u64; SendError::ALL.len()],
 }

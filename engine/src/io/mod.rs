@@ -21,6 +21,8 @@ mod counters;
 mod doorbell;
 mod filter;
 mod incoming;
+#[cfg(test)]
+mod lease_tests;
 mod multishot;
 mod offload;
 mod outgoing;
@@ -31,6 +33,7 @@ mod ready;
 mod ring;
 mod socket;
 mod uring;
+mod zero_copy;
 
 use std::io;
 use std::sync::Arc;
@@ -60,6 +63,8 @@ pub struct Parts {
     pub doorbell: Doorbell,
     /// The clock that deadlines are given in.
     pub clock: Clock,
+    /// Whether trains leave without a copy in the kernel, where the driver can ([`Multishot`] alone).
+    pub zero_copy: bool,
 }
 
 /// A send that cannot succeed by being repeated: its transfer must end.

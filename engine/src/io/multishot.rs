@@ -7,6 +7,9 @@
 //! A send does not wait (`MSG_DONTWAIT`), so the kernel runs it to its end while it takes it: when the call has
 //! returned, what it took is over, and only failures were reported. So sends cost no completion, and do not end
 //! the wait. Linux 6.1 is needed; [`supported`] tells.
+//!
+//! A send without a copy (`SENDMSG_ZC`, as an opt-in) completes twice: with its result, and, some time after, with the
+//! notice that the kernel refers to its memory no more. Until then its slot is leased.
 
 use std::collections::VecDeque;
 use std::io;
@@ -32,6 +35,14 @@ const SEND: u64 = 1 << 32;
 const RECEIVE: u64 = 2 << 32;
 const DOORBELL: u64 = 3 << 32;
 const CANCEL: u64 = 4 << 32;
+const SEND_ZERO_COPY: u64 = 5 << 32;
+
+/// Of `SENDMSG_ZC`: the notice is to say whether the kernel copied after all (Linux 6.2).
+const REPORT_USAGE: u16 = 1 << 3;
+/// What such a notice says then.
+const USAGE_COPIED: u32 = 1 << 31;
+/// Of a completion: it is a notice. The crate does not name the flag.
+const NOTICE: u32 = 1 << 3;
 
 /// The argument of io_uring_enter(2) with a deadline (`struct io_uring_getevents_arg`).
 #[repr(C)]
@@ -55,8 +66,11 @@ pub struct Multishot {
     number: Arena<[u8; 8]>,
     queue: Queue,
     pace: Pace,
-    /// Sends on the ring that the kernel has not taken yet, in order.
-    offered: VecDeque<Slot>,
+    /// Sends on the ring that the kernel has not taken yet, in order. `None`: one without a copy, whose completions say
+    /// when it is over.
+    offered: VecDeque<Option<Slot>>,
+    /// What every send without a copy asks for besides.
+    zero_copy_flags: u16,
     /// Sends of which a failure was reported.
     failed: Vec<Slot>,
     /// Receives and the doorbell's read that are to be posted.
@@ -132,12 +146,13 @@ impl Multishot {
             layout,
             number: Arena::new(1, || [0; 8]),
             offered: VecDeque::with_capacity(limits::SENDS_MAX),
+            zero_copy_flags: REPORT_USAGE,
             failed: Vec::with_capacity(limits::SENDS_MAX),
             unposted: receives.chain([DOORBELL]).collect(),
             posted: 0,
             pace: Pace::new(!gathers),
             closing: false,
-            queue: Queue::new(parts.sockets),
+            queue: Queue::new(parts.sockets, parts.zero_copy),
             clock: parts.clock,
             doorbell: parts.doorbell,
         })
@@ -169,15 +184,25 @@ impl Multishot {
     fn offer_sends(&mut self) {
         for position in 0..self.queue.queued().len() {
             let slot = self.queue.queued()[position];
+            let zero_copy = self.queue.is_zero_copy(slot);
             let (socket, header) = self.queue.post(slot);
+            let socket = types::Fixed(socket.0.into());
             let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL).cast_unsigned();
-            let entry = opcode::SendMsg::new(types::Fixed(socket.0.into()), header)
-                .flags(flags)
-                .build()
-                .flags(squeue::Flags::SKIP_SUCCESS)
-                .user_data(SEND | slot as u64);
+            let entry = if zero_copy {
+                opcode::SendMsgZc::new(socket, header)
+                    .flags(flags)
+                    .ioprio(self.zero_copy_flags)
+                    .build()
+                    .user_data(SEND_ZERO_COPY | slot as u64)
+            } else {
+                opcode::SendMsg::new(socket, header)
+                    .flags(flags)
+                    .build()
+                    .flags(squeue::Flags::SKIP_SUCCESS)
+                    .user_data(SEND | slot as u64)
+            };
             self.push(&entry);
-            self.offered.push_back(slot);
+            self.offered.push_back((!zero_copy).then_some(slot));
         }
         self.queue.queued().clear();
     }
@@ -224,6 +249,7 @@ impl Multishot {
             failed,
             unposted,
             posted,
+            zero_copy_flags,
             ..
         } = self;
         let mut result = Ok(());
@@ -233,6 +259,10 @@ impl Multishot {
             if kind == SEND {
                 queue.finish(index, -entry.result());
                 failed.push(index);
+                continue;
+            }
+            if kind == SEND_ZERO_COPY {
+                finish_zero_copy(index, &entry, queue, zero_copy_flags);
                 continue;
             }
             if kind == RECEIVE {
@@ -248,13 +278,34 @@ impl Multishot {
         let waiting = self.ring.submission().len();
         // Entries that are not sends follow the sends of their turn, or were taken with those before.
         let untaken = waiting.min(self.offered.len());
-        for slot in self.offered.drain(..self.offered.len() - untaken) {
+        let taken = self.offered.drain(..self.offered.len() - untaken);
+        for slot in taken.flatten() {
             if !self.failed.contains(&slot) {
                 self.queue.finish(slot, 0);
             }
         }
         self.failed.clear();
         result
+    }
+}
+
+/// One of the two completions of a send without a copy.
+fn finish_zero_copy(slot: Slot, entry: &cqueue::Entry, queue: &mut Queue, flags: &mut u16) {
+    if entry.flags() & NOTICE != 0 {
+        let copied = entry.result().cast_unsigned() & USAGE_COPIED != 0;
+        return queue.end_lease(slot, copied);
+    }
+    let errno = (-entry.result()).max(0);
+    // A send that was not even begun has no lease, and so no notice to come.
+    let begun = cqueue::more(entry.flags());
+    if errno == libc::EINVAL && !begun && std::mem::take(flags) != 0 {
+        // Linux 6.1 does not report: from now on it is not asked to.
+        queue.finish_copying(slot);
+    } else {
+        queue.settle_zero_copy(slot, errno);
+    }
+    if !begun {
+        queue.end_lease(slot, false);
     }
 }
 
@@ -316,6 +367,8 @@ impl Driver for Multishot {
     ) -> io::Result<()> {
         let was_full = !self.queue.has_room();
         self.offer_sends();
+        // There is room again as soon as sends with a copy were taken; for others a completion ends the wait.
+        let at_once = was_full && self.offered.iter().any(Option::is_some);
         if self.queue.has_failures() {
             return Ok(());
         }
@@ -323,7 +376,7 @@ impl Driver for Multishot {
             self.post(operation);
         }
         self.queue.counters.turns += 1;
-        self.enter(if was_full { Some(Time::ZERO) } else { deadline })?;
+        self.enter(if at_once { Some(Time::ZERO) } else { deadline })?;
         self.reap(deliver)?;
         let datagrams = self.queue.counters.datagrams_received;
         self.pace.count(self.clock.now(), datagrams);
@@ -356,11 +409,18 @@ impl Driver for Multishot {
         let cancel = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
         self.push(&cancel.user_data(CANCEL));
         let give_up = self.clock.now() + limits::CLOSE_PATIENCE;
-        // Everything that waits to be woken can be cancelled. The bound is for a kernel that thinks otherwise.
-        while self.posted > 0 && self.clock.now() < give_up {
+        // Everything that waits to be woken can be cancelled, and every lease ends when its packets have left. The bound is for a kernel that thinks otherwise.
+        while (self.posted > 0 || self.queue.leases() > 0) && self.clock.now() < give_up {
             if self.enter(Some(give_up)).is_err() || self.reap(&mut |_, _| {}).is_err() {
                 break;
             }
+        }
+        if self.queue.leases() > 0 {
+            let leases = self.queue.leases();
+            tracing::warn!(
+                leases,
+                "sends without a copy have not left yet: their memory is left to the end of the process"
+            );
         }
         // The ring ends after the process does; its sockets must not.
         let _ = self.ring.submitter().unregister_files();
@@ -369,7 +429,7 @@ impl Driver for Multishot {
 
 impl Drop for Multishot {
     fn drop(&mut self) {
-        if self.posted > 0 || !self.offered.is_empty() {
+        if self.posted > 0 || !self.offered.is_empty() || self.queue.leases() > 0 {
             self.buffers.abandon();
             self.layout.abandon();
             self.number.abandon();

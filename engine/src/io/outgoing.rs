@@ -21,9 +21,13 @@ pub(super) struct Outgoing {
     /// Octets of the control messages without the segment size.
     control_single: usize,
     /// The headers of a train; or a packet, which is never longer than they are together.
-    headers: [[u8; HEADER_BYTES]; limits::TRAIN_BLOCKS_MAX],
+    headers: Headers,
     segments: [libc::iovec; 2 * limits::TRAIN_BLOCKS_MAX],
 }
+
+/// None of them lies on two pages.
+#[repr(align(4))]
+struct Headers([[u8; HEADER_BYTES]; limits::TRAIN_BLOCKS_MAX]);
 
 /// The part of a send that the driver needs at its end.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub(super) struct Sending {
     pub(super) count: u16,
     /// Octets of each datagram but the last.
     pub(super) segment: u16,
+    /// Leaves without a copy: the slot is leased until the kernel says that it is done with it.
+    pub(super) zero_copy: bool,
 }
 
 /// The train does not lie within its content: it must not be sent.
@@ -56,7 +62,7 @@ impl Outgoing {
             remote: RawAddress::empty(),
             control: Control::empty(),
             control_single: 0,
-            headers: [[0; HEADER_BYTES]; limits::TRAIN_BLOCKS_MAX],
+            headers: Headers([[0; HEADER_BYTES]; limits::TRAIN_BLOCKS_MAX]),
             segments: [NO_SEGMENT; 2 * limits::TRAIN_BLOCKS_MAX],
         }
     }
@@ -69,7 +75,7 @@ impl Outgoing {
         source: Option<IpAddr>,
         packet: &[u8],
     ) -> Sending {
-        let room = self.headers.as_flattened_mut();
+        let room = self.headers.0.as_flattened_mut();
         let len = packet.len().min(room.len());
         room[..len].copy_from_slice(&packet[..len]);
         self.segments[0] = libc::iovec {
@@ -85,6 +91,7 @@ impl Outgoing {
             transfer: None,
             count: 1,
             segment: 0,
+            zero_copy: false,
         }
     }
 
@@ -103,6 +110,7 @@ impl Outgoing {
         let first = content.as_ptr();
         for (position, (header, segments)) in (0..train.count).zip(
             self.headers
+                .0
                 .iter_mut()
                 .zip(self.segments.chunks_exact_mut(2)),
         ) {
@@ -134,6 +142,7 @@ impl Outgoing {
             transfer: Some(train.transfer),
             count: train.count,
             segment,
+            zero_copy: false,
         })
     }
 

@@ -51,7 +51,7 @@ impl Portable {
             epoll,
             events: Vec::with_capacity(parts.sockets.len() + 1),
             batch: Batch::new(),
-            queue: Queue::new(parts.sockets),
+            queue: Queue::new(parts.sockets, false),
             order: Vec::with_capacity(limits::SENDS_MAX),
             messages: Vec::with_capacity(limits::SENDS_MAX),
             doorbell: parts.doorbell,

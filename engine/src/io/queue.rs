@@ -1,6 +1,7 @@
 //! The sends of one driver, queued and in flight: slots, failures, and the way round a refused train.
 //!
-//! A slot is free, queued, or in flight; only a free one is filled. Slots are made once.
+//! A slot is free, queued, or in flight; only a free one is filled. Slots are made once. A slot that leaves without a
+//! copy is in flight until its lease is over, which is later than its send.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,6 +14,7 @@ use super::counters::{Counters, SendError};
 use super::offload::Offload;
 use super::outgoing::{Outgoing, Sending};
 use super::socket::Socket;
+use super::zero_copy::{self, ZeroCopy};
 use super::{Content, Failure};
 use crate::limits;
 
@@ -29,12 +31,13 @@ pub(super) struct Queue {
     queued: Vec<Slot>,
     failures: VecDeque<Failure>,
     offload: Offload,
+    zero_copy: ZeroCopy,
     /// Messages of a train that goes block by block.
     singles: Box<[libc::mmsghdr; limits::TRAIN_BLOCKS_MAX]>,
 }
 
 impl Queue {
-    pub(super) fn new(sockets: Arc<[Socket]>) -> Self {
+    pub(super) fn new(sockets: Arc<[Socket]>, zero_copy: bool) -> Self {
         // SAFETY: `mmsghdr` is pointers and numbers, for which all zeros is a value.
         let singles = Box::new(unsafe { std::mem::zeroed() });
         Queue {
@@ -46,12 +49,23 @@ impl Queue {
             queued: Vec::with_capacity(limits::SENDS_MAX),
             failures: VecDeque::with_capacity(limits::FAILURES_MAX),
             offload: Offload::default(),
+            zero_copy: ZeroCopy::new(zero_copy),
             singles,
         }
     }
 
     pub(super) fn has_room(&self) -> bool {
-        !self.free.is_empty()
+        // Without a copy a train may be cut into as many sends as it has blocks.
+        let most = match self.zero_copy.is_on() {
+            true => limits::TRAIN_BLOCKS_MAX,
+            false => 1,
+        };
+        self.free.len() >= most
+    }
+
+    /// Sends whose memory the kernel may still read although they are over.
+    pub(super) fn leases(&self) -> u64 {
+        self.counters.zero_copy_sends - self.counters.zero_copy_released
     }
 
     pub(super) fn next_failure(&mut self) -> Option<Failure> {
@@ -74,13 +88,29 @@ impl Queue {
     }
 
     pub(super) fn push_train(&mut self, path: &Path, train: &Train<'_, Content>) {
+        if !self.zero_copy.takes(path.remote.ip(), train.wire_bytes()) {
+            return self.push_blocks(path, train, false);
+        }
+        let mut rest = *train;
+        while rest.count > 0 {
+            let count = zero_copy::fitting(&rest);
+            if count == 0 {
+                return self.push_blocks(path, &rest, false);
+            }
+            self.push_blocks(path, &Train { count, ..rest }, true);
+            rest.first.0 += u64::from(count);
+            rest.count -= count;
+        }
+    }
+
+    fn push_blocks(&mut self, path: &Path, train: &Train<'_, Content>, zero_copy: bool) {
         let Some((slot, socket)) = self.free_slot(path) else {
             return;
         };
         let source = self.sockets[socket].source(path);
         // SAFETY: the slot is free, so nothing else refers to it, the kernel included.
         let outgoing = unsafe { &mut *self.outgoing.at(slot) };
-        let Ok(sending) = outgoing.fill_train(path, source, train) else {
+        let Ok(mut sending) = outgoing.fill_train(path, source, train) else {
             // A train beyond its content is our own mistake; the transfer must not go on.
             self.free.push(slot);
             self.counters.count_send_error(SendError::Fault);
@@ -91,6 +121,7 @@ impl Queue {
             return;
         };
         let alone = sending.count > 1 && !self.offload.allows(path.remote.ip(), sending.segment);
+        sending.zero_copy = zero_copy && !alone;
         self.sending[slot] = Some(sending);
         if alone {
             self.counters.trains_singly += 1;
@@ -121,9 +152,16 @@ impl Queue {
     /// stay where they are until the slot is [finished](Self::finish), for ever if the queue was abandoned.
     pub(super) fn post(&mut self, slot: Slot) -> (SocketId, *const libc::msghdr) {
         self.counters.sends += 1;
-        let socket = self.sending[slot].as_ref().expect("queued").path.socket;
+        let sending = self.sending[slot].as_ref().expect("queued");
+        self.counters.zero_copy_sends += u64::from(sending.zero_copy);
+        let socket = sending.path.socket;
         // SAFETY: the slot is queued, not yet in flight, so the kernel does not know it.
         (socket, unsafe { &mut *self.outgoing.at(slot) }.post())
+    }
+
+    /// Whether a queued slot is to leave without a copy.
+    pub(super) fn is_zero_copy(&self, slot: Slot) -> bool {
+        self.sending[slot].as_ref().expect("queued").zero_copy
     }
 
     pub(super) fn socket_of(&self, slot: Slot) -> SocketId {
@@ -133,20 +171,54 @@ impl Queue {
     /// The send of a slot has ended, with an errno or 0; the slot is free again. A train that was refused
     /// as one leaves block by block at once.
     pub(super) fn finish(&mut self, slot: Slot, errno: i32) {
-        if errno != 0 {
-            let sending = self.sending[slot].as_ref().expect("in flight");
-            let (remote, segment) = (sending.path.remote.ip(), sending.segment);
-            if sending.count > 1 && Offload::is_refusal(errno) {
-                self.counters.trains_refused += 1;
-                // Only if the blocks go by themselves was it the offload that was refused.
-                if self.send_singly(slot) > 0 {
-                    self.offload.refuse(remote, segment, errno);
-                }
-            } else {
-                self.count_failure(slot, errno);
-            }
-        }
+        self.settle(slot, errno);
         self.release(slot);
+    }
+
+    /// What a send without a copy came to, an errno or 0. Its lease is not over by that: the slot stays in
+    /// flight until [`end_lease`](Self::end_lease).
+    pub(super) fn settle_zero_copy(&mut self, slot: Slot, errno: i32) {
+        if !ZeroCopy::is_refusal(errno) {
+            return self.settle(slot, errno);
+        }
+        self.counters.zero_copy_refused += 1;
+        let copied = self.send_copying(slot);
+        self.settle(slot, copied);
+        if copied == 0 {
+            let remote = self.sending[slot].as_ref().expect("in flight").path.remote;
+            self.zero_copy.refuse(remote.ip(), errno);
+        }
+    }
+
+    /// A send without a copy that the kernel did not understand leaves with one; nothing is held against anybody.
+    pub(super) fn finish_copying(&mut self, slot: Slot) {
+        let copied = self.send_copying(slot);
+        self.settle(slot, copied);
+    }
+
+    /// The kernel refers to nothing of a slot any more; `copied` if it never did. The slot is free again.
+    pub(super) fn end_lease(&mut self, slot: Slot, copied: bool) {
+        self.counters.zero_copy_released += 1;
+        self.counters.zero_copy_copied += u64::from(copied);
+        self.release(slot);
+    }
+
+    /// Deals with the end of a send: an errno or 0.
+    fn settle(&mut self, slot: Slot, errno: i32) {
+        if errno == 0 {
+            return;
+        }
+        let sending = self.sending[slot].as_ref().expect("in flight");
+        let (remote, segment) = (sending.path.remote.ip(), sending.segment);
+        if sending.count > 1 && Offload::is_refusal(errno) {
+            self.counters.trains_refused += 1;
+            // Only if the blocks go by themselves was it the offload that was refused.
+            if self.send_singly(slot) > 0 {
+                self.offload.refuse(remote, segment, errno);
+            }
+        } else {
+            self.count_failure(slot, errno);
+        }
     }
 
     fn release(&mut self, slot: Slot) {
@@ -171,6 +243,20 @@ impl Queue {
         if self.failures.len() < limits::FAILURES_MAX {
             self.failures.push_back(failure);
         }
+    }
+
+    /// Sends a slot that was refused without a copy; an errno or 0. The kernel may still read it, and so do we.
+    fn send_copying(&mut self, slot: Slot) -> i32 {
+        let socket = self.socket_of(slot);
+        // SAFETY: the slot is filled, and its send is over: nothing writes to it but `post`, which writes the same
+        // pointers again, and those the kernel read when it took the send.
+        let header = unsafe { &mut *self.outgoing.at(slot) }.post();
+        // SAFETY: as above; the header is plain numbers and pointers, and is copied.
+        self.singles[0].msg_hdr = unsafe { *header };
+        let socket = &self.sockets[usize::from(socket.0)];
+        let (sent, errno) = send_messages(socket, &mut self.singles[..1]);
+        self.counters.sends += sent as u64;
+        errno
     }
 
     /// Sends the blocks of a slot one by one; how many left. The slot is not in flight.

@@ -98,7 +98,7 @@ impl Uring {
                 incoming: Arena::new(sockets, Incoming::new),
                 batch: Batch::new(),
             },
-            queue: Queue::new(parts.sockets),
+            queue: Queue::new(parts.sockets, false),
             clock: parts.clock,
             doorbell: parts.doorbell,
             timer,

@@ -1,5 +1,7 @@
 //! What a request gets: the terms of its transfer, and the OACK that states them (RFC 2347, 2348, 2349, 7440).
 
+use core::net::IpAddr;
+
 use super::{Config, Mode};
 use crate::limits;
 use crate::wire::{OackBuilder, OptionKind, Options, Rollover, decimal};
@@ -33,7 +35,7 @@ pub(super) fn mode(text: &[u8]) -> Option<Mode> {
 
 /// Decides the terms. An option that is unknown, or whose value is out of its range, is left out: the
 /// client sees that it was not accepted. What is granted is never more than what was asked.
-pub(super) fn negotiate(options: &Options<'_>, len: u64, config: &Config) -> Terms {
+pub(super) fn negotiate(options: &Options<'_>, len: u64, client: IpAddr, config: &Config) -> Terms {
     let mut terms = Terms {
         blksize: limits::BLKSIZE_DEFAULT,
         windowsize: 1,
@@ -42,10 +44,12 @@ pub(super) fn negotiate(options: &Options<'_>, len: u64, config: &Config) -> Ter
         tsize_asked: false,
         oack: OackBuilder::default(),
     };
+    let blksize_max = config.blksize_max(client);
     let mut accepted = [false; OptionKind::ALL.len()];
     for (kind, _, value) in options.known() {
         let value = decimal(value);
-        accepted[kind as usize] = value.is_some_and(|value| terms.accept(kind, value, config));
+        accepted[kind as usize] = value
+            .is_some_and(|value| terms.accept(kind, value, blksize_max, config.windowsize_max));
     }
     let fitting = (config.window_bytes_max / u32::from(terms.blksize)).max(1);
     terms.windowsize =
@@ -74,17 +78,22 @@ pub(super) fn negotiate(options: &Options<'_>, len: u64, config: &Config) -> Ter
 
 impl Terms {
     /// Takes one option over, if its value is in range.
-    fn accept(&mut self, kind: OptionKind, value: u64, config: &Config) -> bool {
+    fn accept(
+        &mut self,
+        kind: OptionKind,
+        value: u64,
+        blksize_max: u16,
+        windowsize_max: u16,
+    ) -> bool {
         match kind {
             OptionKind::Blksize => {
                 let asked = ranged(value, limits::BLKSIZE_MIN, limits::BLKSIZE_MAX);
-                self.blksize = asked.map_or(self.blksize, |asked| asked.min(config.blksize_max));
+                self.blksize = asked.map_or(self.blksize, |asked| asked.min(blksize_max));
                 asked.is_some()
             }
             OptionKind::Windowsize => {
                 let asked = ranged(value, 1, u16::MAX);
-                self.windowsize =
-                    asked.map_or(self.windowsize, |asked| asked.min(config.windowsize_max));
+                self.windowsize = asked.map_or(self.windowsize, |asked| asked.min(windowsize_max));
                 asked.is_some()
             }
             OptionKind::Timeout => {

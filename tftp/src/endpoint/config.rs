@@ -1,7 +1,9 @@
 //! What an operator may set of an `Endpoint`.
 
+use core::net::IpAddr;
 use core::time::Duration;
 
+use super::BlksizeCaps;
 use crate::limits;
 use crate::wire::Rollover;
 
@@ -10,6 +12,8 @@ use crate::wire::Rollover;
 pub struct Config {
     /// Largest block size granted, in octets. A request for more gets this.
     pub blksize_max: u16,
+    /// The same for the clients of some networks; where both say something, the smaller holds.
+    pub blksize_caps: BlksizeCaps,
     /// Largest window granted, in blocks. A request for more gets this.
     pub windowsize_max: u16,
     /// See [`limits::WINDOW_BYTES_MAX`].
@@ -40,10 +44,19 @@ pub enum Rate {
     Fixed(u64),
 }
 
+impl Config {
+    /// Largest block size granted to a client.
+    pub(super) fn blksize_max(&self, client: IpAddr) -> u16 {
+        let cap = self.blksize_caps.of(client).unwrap_or(limits::BLKSIZE_MAX);
+        self.blksize_max.min(cap).max(limits::BLKSIZE_MIN)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
             blksize_max: limits::BLKSIZE_MAX,
+            blksize_caps: BlksizeCaps::default(),
             // Measured gains end at one train of 44 to 64 blocks; larger windows only cost more when
             // one is lost.
             windowsize_max: 64,

@@ -16,6 +16,7 @@ mod limiter;
 mod measures;
 mod receive;
 mod schedule;
+mod subnets;
 mod table;
 mod timer;
 mod transfer;
@@ -38,6 +39,7 @@ use transfer::{Overdue, Phase};
 
 pub use config::{Config, Rate};
 pub use events::{Counters, Ended, Event, Outcome};
+pub use subnets::{BlksizeCaps, Subnet, SubnetError};
 pub use types::{
     Host, Listener, Mode, Opened, Path, Payload, Question, Refusal, SocketId, Train, TransferId,
     Transmit, Unsendable,

@@ -140,7 +140,7 @@ impl<F: Clone> Endpoint<F> {
                 return self.refuse(path, code, text);
             }
         };
-        let terms = answer::negotiate(&request.options, opened.len, &self.config);
+        let terms = answer::negotiate(&request.options, opened.len, path.remote.ip(), &self.config);
         let phase = if terms.oack.is_empty() {
             Phase::Opened
         } else {

@@ -116,7 +116,7 @@ pub enum Payload<'a, F> {
 
 /// Consecutive DATA blocks of one file: `count` datagrams of a header and `blksize` octets, of which only the
 /// last one of the file is shorter. At most 64 blocks and 65,507 octets, headers included.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Train<'a, F> {
     /// The transfer, for [`Endpoint::handle_send_failure`](super::Endpoint::handle_send_failure).
     pub transfer: TransferId,
@@ -133,6 +133,15 @@ pub struct Train<'a, F> {
     /// How the blocks are numbered on the wire.
     pub rollover: Rollover,
 }
+
+// Whatever the file is: the train only refers to it.
+impl<F> Clone for Train<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for Train<'_, F> {}
 
 impl<F> Train<'_, F> {
     /// Of the block at `position` (0 up to `count`): its header, and the octets of the file that it carries.
