@@ -59,7 +59,7 @@ macro_rules! counters {
     };
 }
 
-const COUNTERS: [Metric; 41] = counters![
+const COUNTERS: [Metric; 42] = counters![
     "requests" "Read requests received" endpoint.requests,
     "requests_duplicate" "Read requests that repeated one of a running transfer" endpoint.requests_duplicate,
     "requests_refused" "Read requests answered with an ERROR" endpoint.requests_refused,

@@ -103,7 +103,8 @@ impl Recorder {
         catalog: &Catalog,
     ) -> Option<What> {
         let why = match outcome {
-            Outcome::Completed => None,
+            // Firmware that has everything often starts it without the last ACK.
+            Outcome::Completed | Outcome::Unconfirmed => None,
             Outcome::Aborted(code) => Some(Why::Aborted(code.0)),
             Outcome::TimedOut => Some(Why::TimedOut),
             Outcome::SendFailed => Some(Why::SendFailed),
