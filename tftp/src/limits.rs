@@ -45,6 +45,16 @@ pub const TRAIN_BYTES_MAX: usize = 65_507;
 /// answered (an ERROR would end the client's boot; silence makes it ask again), and counted.
 pub const TRANSFERS_MAX: u32 = 32_768;
 
+/// One in so many of the transfers is kept for terminals that have begun their boot. Where no more than these are left,
+/// a request of another is left without an answer, as above.
+pub const TRANSFERS_RESERVED: u32 = 8;
+
+/// A terminal that has fetched a file is in its boot for so long after: it goes on with the next file.
+pub const BOOT_PAUSE: Duration = Duration::from_secs(60);
+
+/// Terminals that are known to have begun their boot within [`BOOT_PAUSE`]. Beyond it: they are taken for newcomers.
+pub const BEGUN_MAX: usize = 32_768;
+
 /// Transfers from one source address that have not been acknowledged yet. A whole plant may boot
 /// from behind one address, so the default is generous. Beyond it: as above.
 pub const HALF_OPEN_PER_SOURCE_MAX: u32 = 16_384;

@@ -4,7 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use daybreak_tftp::endpoint::{Config, Rate};
+use daybreak_tftp::endpoint::{Config, Event, Outcome, Rate};
 use support::*;
 
 const OPTIONS: [(&str, &str); 2] = [("blksize", "1428"), ("windowsize", "4")];
@@ -79,4 +79,69 @@ fn first_replies_that_were_lost_together_do_not_come_again_together() {
     assert_eq!(again.len(), 200);
     let most = again.chunk_by(|a, b| a.at == b.at).map(<[Sent]>::len).max();
     assert!(most < Some(40), "{most:?} at once");
+}
+
+/// Clients that ask for `f` now, in this order, and acknowledge every window at once: who has it, in the order of the
+/// ends.
+fn boots(server: &mut Server, clients: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut sent = Vec::new();
+    for &client in clients {
+        sent.extend(server.rrq(client, "f", "octet", &OPTIONS));
+    }
+    let mut ended = Vec::new();
+    while ended.len() < clients.len() {
+        let acks: Vec<_> = sent
+            .iter()
+            .filter(|sent: &&Sent| {
+                is_oack(sent) || sent.data().0 % 4 == 0 || sent.data().1.len() < 1428
+            })
+            .map(|sent| (sent.clone(), if is_oack(sent) { 0 } else { sent.data().0 }))
+            .collect();
+        sent.clear();
+        for (packet, number) in acks {
+            sent.extend(server.ack(&packet, number));
+        }
+        sent.extend(server.wait(ms(1)));
+        while let Some(event) = server.endpoint.poll_event() {
+            if let Event::Ended(end) = event {
+                assert_eq!(end.outcome, Outcome::Completed);
+                ended.push(end.path.remote);
+            }
+        }
+    }
+    ended
+}
+
+#[test]
+fn a_terminal_that_has_begun_its_boot_is_let_to_finish_it() {
+    let mut server = server(1_250_000);
+    let again = |number| SocketAddr::from((terminal(number).ip(), 3000));
+    boots(&mut server, &[terminal(7), terminal(8)]);
+    // They come last, with the same file as all the others.
+    let mut clients: Vec<SocketAddr> = (100..150).map(terminal).collect();
+    clients.extend([again(7), again(8)]);
+    let ended = boots(&mut server, &clients);
+    assert_eq!(ended[..2], [again(7), again(8)]);
+    // A boot that is over gives no right to go first in another.
+    server.wait(ms(180_000));
+    let ended = boots(&mut server, &clients);
+    assert!(!ended[..10].contains(&again(7)), "{ended:?}");
+}
+
+#[test]
+fn at_the_bound_of_transfers_a_terminal_that_has_begun_its_boot_is_still_answered() {
+    let mut server = Server::with(Config {
+        transfers_max: 16,
+        ..Config::default()
+    });
+    server.file("f", 100_000);
+    boots(&mut server, &[terminal(7)]);
+    server.wait(ms(10_000));
+    let mut asks = |from| server.rrq(from, "f", "octet", &OPTIONS).len();
+    let answered: usize = (100..130).map(|number| asks(terminal(number))).sum();
+    assert_eq!(answered, 14, "two are kept for those that have begun");
+    let next: usize = (3000..3010)
+        .map(|port| asks(SocketAddr::from((terminal(7).ip(), port))))
+        .sum();
+    assert_eq!(next, 2, "and the bound is kept");
 }

@@ -40,6 +40,8 @@ pub struct Report {
     pub boots: u32,
     /// When the last client had booted.
     pub booted_at: Time,
+    /// When each had.
+    pub booted: Vec<Option<Time>>,
     /// Longest time without a datagram of the file, of clients that nothing disturbed.
     pub stall: Duration,
     /// Octets that passed the bottleneck, and datagrams that it dropped.
@@ -122,6 +124,7 @@ impl World {
                 events: 0,
                 boots: 0,
                 booted_at: Time::ZERO,
+                booted: vec![None; count],
                 stall: Duration::ZERO,
                 bottleneck: (0, 0),
                 blocks: (0, 0),
@@ -294,6 +297,7 @@ impl World {
     fn booted(&mut self, position: usize, excused: bool) -> Check {
         let terminal = &self.terminals[position];
         self.report.booted_at = self.now;
+        self.report.booted[position] = Some(self.now);
         if !excused && !self.scenario.scarce && !terminal.confused {
             self.report.stall = self.report.stall.max(terminal.stall);
             check("liveness", terminal.stall <= STALL_MAX, || {

@@ -139,3 +139,26 @@ fn liveness_a_window_that_the_queue_cannot_hold_starves_nobody() {
         );
     }
 }
+
+#[test]
+fn liveness_a_terminal_that_has_begun_its_boot_finishes_before_a_storm_and_starves_nobody() {
+    let bottleneck = Bottleneck {
+        rate: 12_500_000,
+        queue: 256_000,
+    };
+    let mut scenario = storm(202, &Profile::plain(1428, 4), MIB, bottleneck);
+    // One terminal fetches its first file alone, and its second one while 200 others begin.
+    let (begun, newcomers) = scenario.terminals.split_at_mut(2);
+    begun[1].address = begun[0].address;
+    for terminal in newcomers.iter_mut().chain(&mut begun[1..]) {
+        terminal.on_at = Duration::from_millis(500);
+    }
+    begun[1].on_at = Duration::from_millis(520);
+    let report = well(scenario);
+    let second = report.booted[1].expect("all boot");
+    let earlier = report.booted[2..].iter().filter(|at| **at < Some(second));
+    assert!(earlier.count() <= 2, "at {second:?}");
+    // All others get a block every two seconds at least.
+    assert!(report.stall <= Duration::from_secs(3), "{:?}", report.stall);
+    assert_eq!(report.boots, 202, "at the first try");
+}

@@ -9,6 +9,7 @@
 //! holds no file (T7, T8); a source that never answered gets its first reply and a few tries of it (T10).
 
 mod answer;
+mod begun;
 mod config;
 mod events;
 mod governor;
@@ -31,6 +32,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::wire::{ErrorCode, ErrorPacket, Packet, emit_error};
 use crate::{Time, limits};
+use begun::Begun;
 use limiter::Limiter;
 use schedule::{Egress, Place};
 use table::{Keyed, Table};
@@ -64,6 +66,7 @@ pub struct Endpoint<F> {
     events: VecDeque<Event<F>>,
     counters: Counters,
     unknown_tid: Limiter,
+    begun: Begun,
     random: ChaCha8Rng,
     hasher: Keyed,
     last_socket: u16,
@@ -97,6 +100,7 @@ impl<F: Clone> Endpoint<F> {
             leaving: None,
             events: VecDeque::new(),
             counters: Counters::default(),
+            begun: Begun::new(&hasher),
             unknown_tid: Limiter::new(limits::UNKNOWN_TID_PER_SECOND_MAX),
             random,
             hasher,
@@ -406,6 +410,9 @@ impl<F: Clone> Endpoint<F> {
         });
         if half_open {
             self.table.half_open_remove(source);
+        }
+        if outcome == Outcome::Completed {
+            self.begun.add(now, source);
         }
         self.live -= 1;
         *match outcome {

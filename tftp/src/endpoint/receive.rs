@@ -114,7 +114,14 @@ impl<F: Clone> Endpoint<F> {
             self.counters.requests_while_draining += 1;
             return;
         }
-        if self.table.len() >= self.config.transfers_max as usize
+        let begun = self.begun.knows(now, source);
+        let most = self.config.transfers_max;
+        let reserved = if begun {
+            0
+        } else {
+            most / limits::TRANSFERS_RESERVED
+        };
+        if self.table.len() >= (most - reserved) as usize
             || self.table.half_open_of(source) >= self.config.half_open_per_source_max
         {
             self.counters.requests_over_limit += 1;
@@ -167,6 +174,7 @@ impl<F: Clone> Endpoint<F> {
             phase,
             patience: self.config.patience,
             egress: self.egress_of(path.local),
+            begun,
         };
         // In single-port mode, and once in a while by chance, the key is still held by a transfer that
         // lingers: the new one takes it.

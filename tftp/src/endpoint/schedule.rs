@@ -1,9 +1,13 @@
 //! Who sends next, by one way out.
 //!
-//! The OACKs, which are small and keep clients patient; first DATA for every client, then those whose wait has reached its bound, then the shortest remaining transfer, so
-//! that boots end one after another instead of all at the last moment. Where the first two bring no answers, some
-//! of the third go before them. When
-//! anything may leave at all is the [`Governor`]'s word.
+//! - the OACKs, which are small and keep clients patient;
+//! - first DATA for every client, terminals that have begun their boot before the others;
+//! - one block for those whose wait has reached its bound;
+//! - the others: first terminals that have begun their boot, and among equals the shortest remaining transfer, so that
+//!   boots end one after another instead of all at the last moment. Where nothing is heard of the way, some of these go
+//!   before those that wait for their first DATA.
+//!
+//! When anything may leave at all is the [`Governor`]'s word.
 //!
 //! A queue names slots. An entry is good while its transfer says that it waits in this queue; others are
 //! passed over, and their number is bounded.
@@ -28,6 +32,8 @@ pub(super) enum Place {
     Nowhere,
     /// Its OACK.
     Offer,
+    /// Its first DATA, and its terminal has begun its boot.
+    Resumed,
     /// Its first DATA.
     First,
     /// One block, because it has waited for long.
@@ -36,17 +42,19 @@ pub(super) enum Place {
     Ordered,
 }
 
+/// The places where who comes first goes first, in the order of their turns.
+const QUEUED: [Place; 4] = [Place::Offer, Place::Resumed, Place::First, Place::Overdue];
+
 /// The queues of one way out. See the module.
 #[derive(Debug)]
 pub(super) struct Egress {
     pub(super) governor: Governor,
     /// Something waits, and may leave then.
     pub(super) opens_at: Option<Time>,
-    offers: VecDeque<u32>,
-    first: VecDeque<u32>,
-    overdue: VecDeque<u32>,
-    /// Least remaining blocks first; among equals, first come.
-    ordered: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    /// By the places of [`QUEUED`].
+    queues: [VecDeque<u32>; QUEUED.len()],
+    /// Boots that have begun first; least remaining blocks first; among equals, first come.
+    ordered: BinaryHeap<Reverse<(bool, u64, u64, u32)>>,
     arrivals: u64,
     /// Octets that ordered transfers may send before the other queues, while nothing is heard of the way: half of
     /// what those have sent. Single blocks of windows bring no ACK; without some whole windows among them
@@ -59,48 +67,48 @@ impl Egress {
         Egress {
             governor: Governor::new(rate),
             opens_at: None,
-            offers: VecDeque::new(),
-            first: VecDeque::new(),
-            overdue: VecDeque::new(),
+            queues: Default::default(),
             ordered: BinaryHeap::new(),
             arrivals: 0,
             credit: 0,
         }
     }
 
+    /// The queue of a place, if it has one.
+    fn queue(&mut self, place: Place) -> Option<&mut VecDeque<u32>> {
+        let position = QUEUED.iter().position(|queued| *queued == place)?;
+        self.queues.get_mut(position)
+    }
+
     /// Puts a transfer that has something to send in its place, which it is told.
     pub(super) fn push<F>(&mut self, slot: u32, transfer: &mut Transfer<F>, place: Place) {
         transfer.place = place;
-        match place {
-            Place::Offer => self.offers.push_back(slot),
-            Place::First => self.first.push_back(slot),
-            Place::Overdue => self.overdue.push_back(slot),
-            Place::Ordered => {
-                self.arrivals += 1;
-                self.ordered
-                    .push(Reverse((transfer.blocks_remaining(), self.arrivals, slot)));
-            }
-            Place::Nowhere => {}
+        if let Some(queue) = self.queue(place) {
+            queue.push_back(slot);
+        } else if place == Place::Ordered {
+            self.arrivals += 1;
+            let remaining = transfer.blocks_remaining();
+            let entry = (!transfer.begun, remaining, self.arrivals, slot);
+            self.ordered.push(Reverse(entry));
         }
     }
 
     /// The transfer that sends next. `waits` tells whether an entry is still good.
     pub(super) fn next(&mut self, now: Time, waits: impl Fn(u32, Place) -> bool) -> Option<u32> {
-        if let Some(slot) = front(&mut self.offers, Place::Offer, &waits) {
-            return Some(slot);
-        }
-        if self.credit > 0
-            && self.governor.is_blind(now)
-            && let Some(slot) = self.next_ordered(&waits)
-        {
-            return Some(slot);
-        }
-        for (queue, place) in [
-            (&mut self.first, Place::First),
-            (&mut self.overdue, Place::Overdue),
-        ] {
-            if let Some(slot) = front(queue, place, &waits) {
+        let blind = self.credit > 0 && self.governor.is_blind(now);
+        for (position, place) in QUEUED.into_iter().enumerate() {
+            if blind
+                && place != Place::Offer
+                && let Some(slot) = self.next_ordered(&waits)
+            {
                 return Some(slot);
+            }
+            let queue = &mut self.queues[position];
+            while let Some(&slot) = queue.front() {
+                if waits(slot, place) {
+                    return Some(slot);
+                }
+                queue.pop_front();
             }
         }
         self.credit = 0;
@@ -118,58 +126,35 @@ impl Egress {
     }
 
     /// Whether several clients wait for their first DATA: then each gets one block before any gets more.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.first.len() > 1
+    pub(super) fn is_crowded(&mut self) -> bool {
+        self.queue(Place::First)
+            .is_some_and(|first| first.len() > 1)
     }
 
-    /// Takes the transfer that [`next`](Self::next) named out of its place; `bytes` of it leave now.
+    /// Takes the transfer that [`next`](Self::next) named out of its place; `bytes` of its DATA leave now.
     pub(super) fn pop<F>(&mut self, transfer: &mut Transfer<F>, bytes: u64) {
+        let place = core::mem::replace(&mut transfer.place, Place::Nowhere);
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        match transfer.place {
-            Place::First | Place::Overdue => self.credit += bytes / 2,
-            Place::Ordered => self.credit -= bytes,
-            Place::Nowhere | Place::Offer => {}
+        if let Some(queue) = self.queue(place) {
+            queue.pop_front();
+            self.credit += bytes / 2;
+        } else if place == Place::Ordered {
+            self.ordered.pop();
+            self.credit -= bytes;
         }
-        match transfer.place {
-            Place::Offer => drop(self.offers.pop_front()),
-            Place::First => drop(self.first.pop_front()),
-            Place::Overdue => drop(self.overdue.pop_front()),
-            Place::Ordered => drop(self.ordered.pop()),
-            Place::Nowhere => {}
-        }
-        transfer.place = Place::Nowhere;
     }
 
     /// Drops the entries that are passed over, when they have become many.
     pub(super) fn tidy(&mut self, live: usize, waits: impl Fn(u32, Place) -> bool) {
         let most = 2 * live + 64;
-        if self.offers.len() > most {
-            self.offers.retain(|slot| waits(*slot, Place::Offer));
-        }
-        if self.first.len() > most {
-            self.first.retain(|slot| waits(*slot, Place::First));
-        }
-        if self.overdue.len() > most {
-            self.overdue.retain(|slot| waits(*slot, Place::Overdue));
+        for (queue, place) in self.queues.iter_mut().zip(QUEUED) {
+            if queue.len() > most {
+                queue.retain(|slot| waits(*slot, place));
+            }
         }
         if self.ordered.len() > most {
             self.ordered
                 .retain(|Reverse((.., slot))| waits(*slot, Place::Ordered));
         }
     }
-}
-
-/// The first entry of a queue that is still good; those before it are dropped.
-fn front(
-    queue: &mut VecDeque<u32>,
-    place: Place,
-    waits: &impl Fn(u32, Place) -> bool,
-) -> Option<u32> {
-    while let Some(&slot) = queue.front() {
-        if waits(slot, place) {
-            return Some(slot);
-        }
-        queue.pop_front();
-    }
-    None
 }

@@ -43,7 +43,8 @@ impl Key {
     }
 }
 
-fn octets(ip: IpAddr) -> [u8; 16] {
+/// An address as a key.
+pub(super) fn octets(ip: IpAddr) -> [u8; 16] {
     match ip {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),

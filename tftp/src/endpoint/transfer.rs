@@ -41,6 +41,8 @@ pub(super) struct Transfer<F> {
     pub(super) phase: Phase,
     /// Its way out, by its position in the endpoint's list.
     pub(super) egress: u8,
+    /// Its terminal has begun its boot with another file.
+    pub(super) begun: bool,
     /// Where it waits to send, and since when.
     pub(super) place: Place,
     pub(super) held_since: Time,
@@ -129,6 +131,7 @@ pub(super) struct Terms<F> {
     pub(super) phase: Phase,
     pub(super) patience: Duration,
     pub(super) egress: u8,
+    pub(super) begun: bool,
 }
 
 impl<F> Transfer<F> {
@@ -152,6 +155,7 @@ impl<F> Transfer<F> {
             },
             phase: terms.phase,
             egress: terms.egress,
+            begun: terms.begun,
             place: Place::Nowhere,
             held_since: now,
             started_at: now,
@@ -269,6 +273,7 @@ impl<F> Transfer<F> {
         match self.phase {
             _ if !self.has_due() => Place::Nowhere,
             Phase::Offered { .. } => Place::Offer,
+            _ if self.is_fresh() && self.begun => Place::Resumed,
             _ if self.is_fresh() => Place::First,
             _ => Place::Ordered,
         }
