@@ -93,7 +93,7 @@ fn boots(server: &mut Server, clients: &[SocketAddr]) -> Vec<SocketAddr> {
         let acks: Vec<_> = sent
             .iter()
             .filter(|sent: &&Sent| {
-                is_oack(sent) || sent.data().0 % 4 == 0 || sent.data().1.len() < 1428
+                is_oack(sent) || sent.data().0.is_multiple_of(4) || sent.data().1.len() < 1428
             })
             .map(|sent| (sent.clone(), if is_oack(sent) { 0 } else { sent.data().0 }))
             .collect();
