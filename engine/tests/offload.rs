@@ -1,50 +1,30 @@
 //! Segmentation offload refused by the kernel: blocks larger than the MTU, on a loopback made small for the test.
-//!
-//! The MTU of a loopback is that of all its users, so the test runs itself again in a network of its own.
 
 mod support;
 
 use std::process::Command;
+use std::time::Duration;
 
 use support::engine::{Engine, publish};
-use support::{Answer, Ask, content, fetch};
+use support::network::in_own_network;
+use support::{Answer, Ask, Client, Step, content, fetch};
 
-/// Set in the network of its own.
-const INSIDE: &str = "DAYBREAK_SMALL_MTU";
+const DRIVERS: [&str; 3] = ["uring", "tokio-uring", "portable"];
 
 #[test]
 fn blocks_larger_than_the_mtu_arrive_without_offload() {
-    if std::env::var_os(INSIDE).is_some() {
-        return small_mtu();
-    }
-    let unshare = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--net", "--map-root-user", "sh", "-c", script, "sh"]);
-        command.arg(std::env::current_exe().unwrap());
-        command.args([
-            "--exact",
-            "blocks_larger_than_the_mtu_arrive_without_offload",
-            "--nocapture",
-        ]);
-        command.env(INSIDE, "1");
-        command.output()
-    };
-    let small = "ip link set lo mtu 1500 up";
-    if !unshare(small).is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no network namespaces here");
-        return;
-    }
-    let output = unshare(&format!("{small} && exec \"$@\"")).unwrap();
-    let text =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{}\n{}", text[0], text[1]);
+    in_own_network(
+        "blocks_larger_than_the_mtu_arrive_without_offload",
+        "ip link set lo mtu 1500 up",
+        small_mtu,
+    );
 }
 
 fn small_mtu() {
     let data = tempfile::tempdir().unwrap();
     let octets = content(500_000);
     publish(data.path(), &[("a", &octets)]);
-    for io in ["uring", "portable"] {
+    for io in DRIVERS {
         let engine = Engine::start(
             data.path(),
             &[
@@ -85,6 +65,52 @@ fn small_mtu() {
             .count();
         assert_eq!(said, 1, "{io}");
         assert_eq!(engine_resent(&lines), 0, "{io}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_path_that_shrinks_while_a_transfer_runs_does_not_end_it() {
+    in_own_network(
+        "a_path_that_shrinks_while_a_transfer_runs_does_not_end_it",
+        "ip link set lo mtu 65536 up",
+        shrinking_mtu,
+    );
+}
+
+fn shrinking_mtu() {
+    let data = tempfile::tempdir().unwrap();
+    let octets = content(3_000_000);
+    publish(data.path(), &[("a", &octets)]);
+    let set_mtu = |mtu: &str| {
+        let mut ip = Command::new("ip");
+        assert!(
+            ip.args(["link", "set", "lo", "mtu", mtu])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    for io in DRIVERS {
+        set_mtu("65536");
+        let arguments = ["--listen", "127.0.0.1:0", "--io", io, "--workers", "1"];
+        let engine = Engine::start(data.path(), &arguments);
+        let mut client = Client::new(engine.address()).patience(Duration::from_secs(5));
+        client.ask(&Ask::octet("a").blksize(8192).windowsize(7));
+        while client.content.len() < 1_000_000 {
+            assert_eq!(client.step(), Step::More);
+        }
+        let refused = || engine.number("daybreak_engine_driver_trains_refused_total");
+        assert_eq!(refused(), 0, "{io}");
+        set_mtu("1500");
+        assert!(
+            matches!(client.finish(), Answer::File(got, _) if got == octets),
+            "{io}"
+        );
+        assert_eq!(refused(), 1, "{io}: refused once, and remembered");
+        // Smaller blocks still leave in trains, to the same address.
+        let ask = Ask::octet("a").blksize(1428).windowsize(16);
+        assert!(matches!(fetch(engine.address(), &ask), Answer::File(got, _) if got == octets));
+        assert_eq!(refused(), 1, "{io}");
     }
 }
 

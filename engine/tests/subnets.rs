@@ -1,15 +1,13 @@
 //! Block sizes by network and fragments, with the real program on paths that carry less than it would send.
-//!
-//! The MTU of a loopback is that of all its users, so the test runs itself again in a network of its own.
 
 mod support;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
 use std::time::Duration;
 
 use daybreak_tftp::wire::{OptionKind, Packet, emit_request};
 use support::engine::{Engine, publish};
+use support::network::in_own_network;
 use support::{Answer, Ask, content, fetch};
 
 /// The blksize granted to a client at `from` that asks for 8192.
@@ -78,32 +76,13 @@ fn the_blksize_is_capped_by_the_network_that_a_client_is_in() {
     assert_eq!(granted(v6, "::1"), 1232);
 }
 
-/// Set in the network of its own.
-const INSIDE: &str = "DAYBREAK_SMALL_PATH";
-
 #[test]
 fn without_fragments_a_block_larger_than_the_mtu_is_refused_with_advice() {
-    if std::env::var_os(INSIDE).is_some() {
-        return small_path();
-    }
-    let unshare = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--net", "--map-root-user", "sh", "-c", script, "sh"]);
-        command.arg(std::env::current_exe().unwrap());
-        let test = "without_fragments_a_block_larger_than_the_mtu_is_refused_with_advice";
-        command.args(["--exact", test, "--nocapture"]);
-        command.env(INSIDE, "1");
-        command.output()
-    };
-    let small = "ip link set lo mtu 1500 up";
-    if !unshare(small).is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no network namespaces here");
-        return;
-    }
-    let output = unshare(&format!("{small} && exec \"$@\"")).unwrap();
-    let text =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{}\n{}", text[0], text[1]);
+    in_own_network(
+        "without_fragments_a_block_larger_than_the_mtu_is_refused_with_advice",
+        "ip link set lo mtu 1500 up",
+        small_path,
+    );
 }
 
 fn small_path() {

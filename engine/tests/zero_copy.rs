@@ -2,11 +2,11 @@
 
 mod support;
 
-use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use support::engine::{Engine, publish};
+use support::network::in_own_network;
 use support::{Answer, Ask, Client, Step, content, eventually, fetch};
 
 const ZERO_COPY: [&str; 6] = [
@@ -68,33 +68,14 @@ fn without_locked_memory_every_block_arrives_with_a_copy_and_that_is_said_once()
     );
 }
 
-/// Set in the network of its own.
-const INSIDE: &str = "DAYBREAK_SLOW_LOOPBACK";
-
+// Datagrams wait for their turn, as they do for a network card.
 #[test]
 fn t8_packets_that_wait_in_a_queue_hold_their_leases_and_the_end_waits_for_them() {
-    if std::env::var_os(INSIDE).is_some() {
-        return slow_loopback();
-    }
-    let unshare = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--net", "--map-root-user", "sh", "-c", script, "sh"]);
-        command.arg(std::env::current_exe().unwrap());
-        let test = "t8_packets_that_wait_in_a_queue_hold_their_leases_and_the_end_waits_for_them";
-        command.args(["--exact", test, "--nocapture"]);
-        command.env(INSIDE, "1");
-        command.output()
-    };
-    // Datagrams wait for their turn, as they do for a network card.
-    let slow = "ip link set lo up && tc qdisc add dev lo root tbf rate 40mbit burst 70k limit 4m";
-    if !unshare(slow).is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no network namespaces, or no tc, here");
-        return;
-    }
-    let output = unshare(&format!("{slow} && exec \"$@\"")).unwrap();
-    let text =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{}\n{}", text[0], text[1]);
+    in_own_network(
+        "t8_packets_that_wait_in_a_queue_hold_their_leases_and_the_end_waits_for_them",
+        "ip link set lo up && tc qdisc add dev lo root tbf rate 40mbit burst 70k limit 4m",
+        slow_loopback,
+    );
 }
 
 fn slow_loopback() {

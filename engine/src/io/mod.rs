@@ -21,8 +21,6 @@ mod counters;
 mod doorbell;
 mod filter;
 mod incoming;
-#[cfg(test)]
-mod lease_tests;
 mod multishot;
 mod offload;
 mod outgoing;
@@ -30,6 +28,8 @@ mod pace;
 mod portable;
 mod queue;
 mod ready;
+#[cfg(test)]
+mod refusal_tests;
 mod ring;
 mod socket;
 mod uring;

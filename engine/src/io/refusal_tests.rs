@@ -1,4 +1,4 @@
-//! Sends without a copy that the kernel refuses, error by error: the blocks arrive all the same, and no lease is
+//! Sends that the kernel refuses, error by error: the blocks arrive all the same, by the next way, and no lease is
 //! forgotten. The ring is played by the test: what is queued is answered as a kernel would.
 
 use std::net::UdpSocket;
@@ -43,7 +43,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Self {
+    fn new(zero_copy: bool) -> Self {
         let octets: Vec<u8> = (0..BLKSIZE * BLOCKS * 4).map(|n| (n / 7) as u8).collect();
         let content = Content::text("a", Rc::new(Text::new(octets, Rc::default())));
         let options = SocketOptions {
@@ -71,7 +71,7 @@ impl Stage {
             local: None,
         };
         Stage {
-            queue: Queue::new(Arc::new([socket]), true),
+            queue: Queue::new(Arc::new([socket]), zero_copy),
             endpoint: Endpoint::new(config, vec![listener], [7; 32]),
             host: One(content),
             client,
@@ -136,7 +136,7 @@ fn t8_a_refused_send_without_a_copy_leaves_with_one_and_gives_its_lease_back() {
         libc::EIO,
         libc::EINVAL,
     ] {
-        let mut stage = Stage::new();
+        let mut stage = Stage::new(true);
         stage.ask();
         let slots = std::mem::take(stage.queue.queued());
         // Seven to eight blocks are what fits.
@@ -183,7 +183,7 @@ fn t8_a_refused_send_without_a_copy_leaves_with_one_and_gives_its_lease_back() {
 
 #[test]
 fn t8_a_slot_is_not_used_again_before_its_lease_is_over() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(true);
     stage.ask();
     let slots = std::mem::take(stage.queue.queued());
     for &slot in &slots {
@@ -206,4 +206,34 @@ fn t8_a_slot_is_not_used_again_before_its_lease_is_over() {
     );
     assert!(stage.queue.has_room());
     assert_eq!(stage.host.0.handles(), 2);
+}
+
+#[test]
+fn a_train_that_segmentation_offload_refuses_leaves_block_by_block_to_that_client_from_then_on() {
+    for errno in [libc::EIO, libc::EMSGSIZE, libc::EINVAL] {
+        let mut stage = Stage::new(false);
+        stage.ask();
+        let slots = std::mem::take(stage.queue.queued());
+        assert!(!slots.is_empty() && slots.len() <= BLOCKS / 32);
+        for &slot in &slots {
+            stage.queue.post(slot);
+            stage.queue.finish(slot, errno);
+        }
+        stage.assert_window_arrived(1);
+        assert_eq!(stage.queue.counters.trains_refused, slots.len() as u64);
+        // The next window is not tried as trains: it has left before anything is queued.
+        let ack = emit_ack(BlockNumber(BLOCKS as u16));
+        stage
+            .endpoint
+            .handle_datagram(Stage::now(), stage.path, &ack, &mut stage.host);
+        stage.queue_all();
+        assert!(stage.queue.queued().is_empty(), "errno {errno}");
+        stage.assert_window_arrived(1 + BLOCKS);
+        assert!(stage.queue.counters.trains_singly > 0);
+        assert_eq!(stage.queue.counters.send_errors, [0; SendError::ALL.len()]);
+        // A client elsewhere still gets trains.
+        stage.path.remote.set_ip([127, 0, 0, 2].into());
+        stage.ask();
+        assert!(!stage.queue.queued().is_empty(), "errno {errno}");
+    }
 }
