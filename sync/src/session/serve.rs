@@ -132,7 +132,8 @@ impl Session {
         after: u64,
         host: &mut H,
     ) -> Result<Option<Message>, HostError> {
-        let forgotten = cursor.position < self.book.floor;
+        // Asked for now: deletes are forgotten without a word to this session.
+        let forgotten = cursor.position < host.book()?.floor;
         if forgotten || host.trace(cursor.position)? == Trace::TooOld {
             return Ok(Some(Message::TooOld));
         }
