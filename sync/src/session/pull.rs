@@ -58,6 +58,8 @@ struct Comparing {
     last: bool,
     /// What is absent here is taken even if it was seen.
     keep: bool,
+    /// What the other had taken in when it answered last.
+    seen: Heads,
 }
 
 #[derive(Debug)]
@@ -304,6 +306,7 @@ impl Session {
             comparing.after = Some(key);
         }
         let seen = page.now.heads.clone();
+        comparing.seen = seen.clone();
         comparing.start.get_or_insert(page.now);
         self.take(now, &[], &gone, &seen, false, host);
     }
@@ -326,9 +329,16 @@ impl Session {
             return self.refuse(Refusal::Malformed);
         }
         self.puller.phase = Phase::Idle;
-        comparing.wanted.drain(..answered);
-        let keep = comparing.keep;
+        let there: BTreeSet<&ObjectKey> = rows.iter().map(|row| &row.key).collect();
+        let asked = comparing.wanted.drain(..answered);
+        // Deleted, and forgotten since its digest was sent.
+        let gone: Vec<ObjectKey> = asked.filter(|key| !there.contains(key)).collect();
+        let (keep, seen) = (comparing.keep, comparing.seen.clone());
         self.receive(now, rows, keep, host);
+        let late = self.peer.as_ref().is_some_and(|peer| peer.late);
+        if !keep && !late {
+            self.take(now, &[], &gone, &seen, false, host);
+        }
     }
 
     /// Writes the rows whose images are here, and lets the others wait for them.
