@@ -712,8 +712,15 @@ impl World {
                 disk.damaged.len(),
             )
         };
+        let rows = [self.rows(0), self.rows(1)];
+        let only = |at: usize| {
+            let other = &rows[1 - at];
+            let mut only = rows[at].iter();
+            only.find(|(key, row)| other.get(*key) != Some(row))
+        };
         let [a, b] = &self.servers;
-        format!("not the same in time:{}{}", say(a), say(b))
+        let (a, b) = (say(a), say(b));
+        format!("not the same in time:{a}\n    {:?}{b}\n    {:?}", only(0), only(1))
     }
 
     fn rest(mut self) -> Result<Report, Failure> {
