@@ -152,6 +152,8 @@ pub struct Book {
     pub digest: Digest,
     /// How much of its own log the peer has said to hold on its disk.
     pub confirmed: Head,
+    /// The last head that the peer has told of, when something of it was written here. If its disk loses that, it is told.
+    pub heard: Option<(NodeId, Head)>,
     /// The position of the last delete that was forgotten. Whoever has not read so far compares everything.
     pub floor: u64,
 }
@@ -181,8 +183,14 @@ impl Book {
             heads: [(node, start)].into_iter().collect(),
             digest: Digest::default(),
             confirmed: Head::default(),
+            heard: None,
             floor: 0,
         }
+    }
+
+    /// The peer has told of this.
+    pub fn hear(&mut self, node: NodeId, head: Head) {
+        self.heard = crate::session::later(self.heard, node, head);
     }
 
     /// How far its own log is.

@@ -69,6 +69,8 @@ pub struct Batch<'a> {
     pub gone: &'a [ObjectKey],
     /// See `gone`.
     pub seen: &'a Heads,
+    /// The last head that it has told of: none of the rows is newer.
+    pub heard: Option<(NodeId, Head)>,
     /// With these, this was taken in completely.
     pub end: Option<&'a Completion>,
 }
@@ -186,6 +188,9 @@ pub fn take_in<E>(
                 taken.writes.push(Write::Forget(key.clone()));
             }
         }
+    }
+    if let Some((node, head)) = batch.heard {
+        book.hear(node, head);
     }
     if let Some(end) = batch.end {
         book.complete(end);

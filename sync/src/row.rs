@@ -197,7 +197,11 @@ impl Row {
         let ours = mine.values.iter().filter(|v| survives(v, theirs));
         let others = theirs.values.iter().filter(|v| survives(v, mine));
         let version = mine.version.joined(&theirs.version);
-        let values = ours.chain(others).cloned().collect();
+        let mut values: Vec<Value> = ours.chain(others).cloned().collect();
+        if values.is_empty() {
+            // Each says that it has replaced the other: so a number was given twice, and nobody knows more. All stay.
+            values = mine.values.iter().chain(&theirs.values).cloned().collect();
+        }
         Merged::of(Some(mine), &theirs.key, version, values)
     }
 

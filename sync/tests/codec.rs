@@ -120,12 +120,8 @@ fn hello() -> impl Strategy<Value = Hello> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let rows = (
-        any::<u64>(),
-        proptest::option::of(completion()),
-        vec(row(), 0..4),
-    )
-        .prop_map(|(to, end, rows)| Message::Rows(Rows { to, end, rows }));
+    let rows = (any::<u64>(), completion(), vec(row(), 0..4))
+        .prop_map(|(to, now, rows)| Message::Rows(Rows { to, now, rows }));
     let page = (completion(), any::<bool>(), vec((key(), digest()), 0..4))
         .prop_map(|(now, last, rows)| Message::Page(Page { now, last, rows }));
     let piece = (
@@ -157,8 +153,13 @@ fn message() -> impl Strategy<Value = Message> {
         proptest::option::of(key()).prop_map(|after| Message::Compare { after }),
         page,
         vec(key(), 0..5).prop_map(Message::Fetch),
-        (any::<u32>(), vec(row(), 0..4))
-            .prop_map(|(answered, rows)| Message::Objects { answered, rows }),
+        (head(), any::<u32>(), vec(row(), 0..4)).prop_map(|(head, answered, rows)| {
+            Message::Objects {
+                head,
+                answered,
+                rows,
+            }
+        }),
         (image(), any::<u32>()).prop_map(|(image, index)| Message::Ask { image, index }),
         piece,
         any::<[u8; 32]>().prop_map(|hash| Message::NoPiece {

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::{Event, Now, Session};
+use super::{Event, Now, Session, later};
 use crate::host::{Host, Trace};
 use crate::limits::SKEW_TOLD;
 use crate::policy::{Mode, Refusal, Role};
@@ -53,11 +53,22 @@ impl Session {
             name: self.config.name.clone(),
             software: self.config.software.clone(),
             wall_ms: now.wall_ms,
-            heard: self.puller.heard.filter(|(node, _)| Some(*node) == peer),
+            heard: self.heard(peer),
             heads: self.book.heads.clone(),
             digest: self.book.digest,
         };
         self.say(Message::Hello(hello));
+    }
+
+    /// The last head that the peer told of, before this connection or before this process.
+    fn heard(&self, peer: Option<NodeId>) -> Option<(NodeId, Head)> {
+        let now = self.puller.heard.filter(|(node, _)| Some(*node) == peer);
+        match (now, self.book.heard) {
+            (Some((node, head)), Some((of, before))) if of == node => {
+                later(Some((of, before)), node, head)
+            }
+            (now, before) => now.or(before),
+        }
     }
 
     /// Says it again, in a version that both speak.

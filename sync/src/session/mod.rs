@@ -31,6 +31,7 @@ use greet::Peer;
 use pull::Puller;
 use serve::Server;
 
+pub(crate) use pull::later;
 pub use status::{PeerStatus, Progress, State, Status};
 
 /// The time, by two clocks.
@@ -288,7 +289,11 @@ impl Session {
             Message::Rows(rows) => self.hear_rows(now, rows, host),
             Message::TooOld => self.hear_too_old(),
             Message::Page(page) => self.hear_page(now, page, host),
-            Message::Objects { answered, rows } => self.hear_objects(now, answered, rows, host),
+            Message::Objects {
+                head,
+                answered,
+                rows,
+            } => self.hear_objects(now, head, answered, rows, host),
             Message::Piece {
                 hash,
                 index,

@@ -116,10 +116,7 @@ impl Puller {
     }
 
     pub(super) fn hear(&mut self, node: NodeId, head: Head) {
-        self.heard = match self.heard {
-            Some((of, heard)) if of == node && heard.position >= head.position => Some((of, heard)),
-            _ => Some((node, head)),
-        };
+        self.heard = later(self.heard, node, head);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
@@ -161,6 +158,17 @@ impl Puller {
         self.parked_bytes -= parked.bytes;
         Some(parked.row)
     }
+}
+
+/// The last head that a node told of.
+pub(crate) fn later(
+    heard: Option<(NodeId, Head)>,
+    node: NodeId,
+    head: Head,
+) -> Option<(NodeId, Head)> {
+    heard
+        .filter(|(of, heard)| *of == node && heard.position >= head.position)
+        .or(Some((node, head)))
 }
 
 /// Whether something that `theirs` has taken in, of others, was not taken in here.
@@ -225,19 +233,19 @@ impl Session {
 
     pub(super) fn hear_rows<H: Host>(&mut self, now: Now, rows: Rows, host: &mut H) {
         let node = self.peer.as_ref().map(|peer| peer.node);
-        let named = rows.end.as_ref().is_none_or(|end| Some(end.node) == node);
+        let at_end = rows.to >= rows.now.head.position;
         if !matches!(self.puller.phase, Phase::Asked) {
             // An answer to what was asked before this started over.
             return;
         }
-        if !named || (rows.to <= self.puller.read && rows.end.is_none()) {
+        if Some(rows.now.node) != node || (rows.to <= self.puller.read && !at_end) {
             return self.refuse(Refusal::Malformed);
         }
         self.puller.phase = Phase::Idle;
         self.puller.read = rows.to;
-        if let Some(end) = rows.end {
-            self.puller.hear(end.node, end.head);
-            self.puller.end = Some(end);
+        self.puller.hear(rows.now.node, rows.now.head);
+        if at_end {
+            self.puller.end = Some(rows.now);
         }
         self.receive(now, rows.rows, false, host);
     }
@@ -314,6 +322,7 @@ impl Session {
     pub(super) fn hear_objects<H: Host>(
         &mut self,
         now: Now,
+        head: Head,
         answered: u32,
         rows: Vec<Row>,
         host: &mut H,
@@ -325,6 +334,9 @@ impl Session {
             return;
         };
         let answered = answered as usize;
+        if let Some(start) = &comparing.start {
+            self.puller.heard = later(self.puller.heard, start.node, head);
+        }
         if answered == 0 || answered > comparing.wanted.len().min(KEYS_AT_ONCE) {
             return self.refuse(Refusal::Malformed);
         }
@@ -411,6 +423,7 @@ impl Session {
             rows,
             gone,
             seen,
+            heard: self.puller.heard,
             end: end.as_ref(),
         };
         let taken = match host.apply(&batch) {

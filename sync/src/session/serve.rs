@@ -149,10 +149,9 @@ impl Session {
             return Ok(None);
         };
         let changes = host.changes(after, ROWS_BYTES, skip)?;
-        let at_end = changes.to >= changes.book.head().position;
         Ok(Some(Message::Rows(Rows {
             to: changes.to,
-            end: at_end.then(|| completion(changes.book)),
+            now: completion(changes.book),
             rows: changes.rows,
         })))
     }
@@ -174,7 +173,13 @@ impl Session {
             }
             answered += 1;
         }
-        Ok(Message::Objects { answered, rows })
+        // Read last: the rows are not newer.
+        let head = host.book()?.head();
+        Ok(Message::Objects {
+            head,
+            answered,
+            rows,
+        })
     }
 }
 

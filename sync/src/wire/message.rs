@@ -42,8 +42,8 @@ pub struct Hello {
 pub struct Rows {
     /// Up to which position this is all.
     pub to: u64,
-    /// This was the end of the log: whoever takes these has taken in that.
-    pub end: Option<Completion>,
+    /// Where the log ends now: whoever has read up to there has taken in that.
+    pub now: Completion,
     /// The rows.
     pub rows: Vec<Row>,
 }
@@ -97,6 +97,8 @@ pub enum Message {
     Fetch(Vec<ObjectKey>),
     /// The answer: those that there are, and whether these were all.
     Objects {
+        /// Where the log ends now.
+        head: Head,
         /// How many of the keys were looked at.
         answered: u32,
         /// The rows.
@@ -231,10 +233,7 @@ impl Message {
             }
             Message::Rows(rows) => {
                 to.u64(rows.to);
-                to.u8(rows.end.is_some().into());
-                if let Some(end) = &rows.end {
-                    to.completion(end);
-                }
+                to.completion(&rows.now);
                 to.rows(&rows.rows);
             }
             Message::TooOld => {}
@@ -257,7 +256,12 @@ impl Message {
                 to.count(keys.len());
                 keys.iter().for_each(|key| to.key(key));
             }
-            Message::Objects { answered, rows } => {
+            Message::Objects {
+                head,
+                answered,
+                rows,
+            } => {
+                to.head(*head);
                 to.u32(*answered);
                 to.rows(rows);
             }
@@ -302,10 +306,7 @@ impl Message {
             },
             4 => Message::Rows(Rows {
                 to: from.u64()?,
-                end: match from.flag()? {
-                    true => Some(from.completion()?),
-                    false => None,
-                },
+                now: from.completion()?,
                 rows: from.rows()?,
             }),
             5 => Message::TooOld,
@@ -329,6 +330,7 @@ impl Message {
                 (0..count).map(|_| from.key()).collect::<Result<_, _>>()?
             }),
             9 => Message::Objects {
+                head: from.head()?,
                 answered: from.u32()?,
                 rows: from.rows()?,
             },

@@ -720,7 +720,11 @@ impl World {
         };
         let [a, b] = &self.servers;
         let (a, b) = (say(a), say(b));
-        format!("not the same in time:{a}\n    {:?}{b}\n    {:?}", only(0), only(1))
+        format!(
+            "not the same in time:{a}\n    {:?}{b}\n    {:?}",
+            only(0),
+            only(1)
+        )
     }
 
     fn rest(mut self) -> Result<Report, Failure> {
