@@ -14,7 +14,7 @@
 //! DAYBREAK_SEEDS=42..43 cargo test -p daybreak-tests --test world_sync seeds    # one again
 //! ```
 //!
-//! Every eighth seed runs twice.
+//! Every seed that ever failed goes into `tests/seeds/sync.txt` and is run for ever. Every eighth seed runs twice.
 //!
 //! # Who checks what
 //!
@@ -126,5 +126,17 @@ fn run_all(seeds: &[u64]) {
 #[test]
 fn seeds() {
     let seeds: Vec<u64> = seeds_asked().unwrap_or(SEEDS).collect();
+    run_all(&seeds);
+}
+
+#[test]
+fn seeds_that_failed_once() {
+    let lines = include_str!("../seeds/sync.txt").lines();
+    let seeds: Vec<u64> = lines
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_whitespace().next())
+        .map(|seed| seed.parse().expect("a seed starts the line"))
+        .collect();
+    assert!(!seeds.is_empty());
     run_all(&seeds);
 }

@@ -78,21 +78,27 @@ impl Puller {
     /// The connection is gone. What waits for images goes on waiting.
     pub(super) fn interrupt(&mut self) {
         self.phase = Phase::Idle;
-        if let Some(comparing) = &mut self.comparing {
-            let keep = comparing.keep;
-            *comparing = Comparing {
-                keep,
-                ..Comparing::default()
-            };
+        if let Some(keep) = self.comparing.as_ref().map(|comparing| comparing.keep) {
+            self.compare(keep);
         }
     }
 
-    /// Everything is to be compared, and nothing to be taken for deleted that may only be lost.
+    /// Begins to compare everything. What waits for images may have been deleted, and that forgotten.
+    fn compare(&mut self, keep: bool) {
+        self.read = 0;
+        self.end = None;
+        self.parked.clear();
+        self.parked_bytes = 0;
+        self.comparing = Some(Comparing {
+            keep,
+            ..Comparing::default()
+        });
+    }
+
+    /// Everything is to be compared: what this server had read may be lost.
     pub(super) fn compare_all(&mut self) {
-        let heard = self.heard;
-        self.forget();
-        self.heard = heard;
-        self.comparing = Some(Comparing::default());
+        self.phase = Phase::Idle;
+        self.compare(false);
     }
 
     /// Starts over, after a while.
@@ -213,7 +219,7 @@ impl Session {
         }
         let read_once = self.puller.end.as_ref().map(|end| end.head);
         let Some(cursor) = self.book.heads.of(peer.node).or(read_once) else {
-            self.puller.comparing = Some(Comparing::default());
+            self.puller.compare(false);
             return self.pull_next(now, host);
         };
         let puller = &mut self.puller;
@@ -253,7 +259,7 @@ impl Session {
     pub(super) fn hear_too_old(&mut self) {
         if matches!(self.puller.phase, Phase::Asked) {
             self.puller.phase = Phase::Idle;
-            self.puller.comparing = Some(Comparing::default());
+            self.puller.compare(false);
         }
     }
 
@@ -269,10 +275,7 @@ impl Session {
         if let Some(link) = &mut self.link
             && !core::mem::replace(&mut link.compared, true)
         {
-            self.puller.comparing = Some(Comparing {
-                keep: true,
-                ..Comparing::default()
-            });
+            self.puller.compare(true);
             self.note(Event::Unequal);
         }
     }
