@@ -17,7 +17,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule,
 };
 
-use crate::io::install_filter;
+use crate::io::{Refusals, install_filter};
 
 /// Allowed whatever their arguments are.
 const ALLOWED: &[c_long] = &[
@@ -189,8 +189,8 @@ pub enum FilterError {
 /// The filter is not in force.
 pub fn restrict() -> Result<(), FilterError> {
     let (expected, others) = (expected()?, others()?);
-    seccompiler::apply_filter(&expected).map_err(io::Error::other)?;
-    Ok(install_filter(&others)?)
+    install_filter(&expected, Refusals::Silent)?;
+    Ok(install_filter(&others, Refusals::Logged)?)
 }
 
 /// Refuses what libc is known to try, without a line in the kernel's log. The flags of clone3 lie in memory, where no

@@ -45,7 +45,7 @@ use daybreak_tftp::endpoint::{Path, Train, TransferId};
 pub use content::Content;
 pub use counters::{Counters, SendError};
 pub use doorbell::Doorbell;
-pub use filter::install_filter;
+pub use filter::{Refusals, install_filter};
 pub use multishot::{Multishot, supported};
 pub use portable::Portable;
 pub use ring::{RingError, probe, start};
