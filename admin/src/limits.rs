@@ -69,6 +69,12 @@ pub const TEMPLATE_FUEL: u64 = 50_000;
 /// Octets of one rendered script. Beyond it: as with [`TEMPLATE_FUEL`].
 pub const SCRIPT_BYTES_MAX: usize = 64 << 10;
 
+/// Octets of what says which files of a package are active. Beyond it: they are served under the names with the version only.
+pub const ACTIVE_BYTES_MAX: usize = 1 << 20;
+
+/// How often is looked whether another program has published.
+pub const OTHERS_LOOKED_AT: Duration = Duration::from_secs(1);
+
 /// How long publishing waits after it failed, before it tries again.
 pub const PUBLISH_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -117,6 +123,12 @@ pub const IMPORT_ROWS_MAX: usize = 50_000;
 pub const IMPORT_BYTES_MAX: usize = 32 << 20;
 /// After so many rows of an import its progress is told.
 pub const IMPORT_PROGRESS_ROWS: usize = 500;
+/// Octets of an answer that the command line takes from a running administration. Beyond it: an error.
+pub const ANSWER_BYTES_MAX: u64 = 1 << 30;
+/// How long the command line waits for a running administration to take its connection.
+pub const REMOTE_CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// How long is waited for another process to let go of the configuration. Beyond it: an error.
+pub const CONFIGURATION_WAIT: Duration = Duration::from_secs(2);
 /// Lines of progress that wait in memory for a slow client. Beyond it: the import waits.
 pub const PROGRESS_LINES_MAX: usize = 64;
 

@@ -2,6 +2,13 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use daybreak_admin::configuration::Configuration;
+use daybreak_admin::edge::Machine;
+use daybreak_store::Reader;
 use serde_json::{Value, json};
 use support::api::{Answer, Client, Server};
 use support::mac;
@@ -315,5 +322,159 @@ fn what_cannot_be_read_is_refused_as_a_whole() {
             .expect(400)
             .code(),
         "invalid_query"
+    );
+}
+
+fn run(data: &Path, key: Option<&str>, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daybreak-admin"));
+    command.env_remove("DAYBREAK_API_KEY");
+    if let Some(key) = key {
+        command.env("DAYBREAK_API_KEY", key);
+    }
+    command.arg("--data").arg(data).arg("terminals").args(args);
+    command.output().expect("runs")
+}
+
+fn said(output: &Output) -> String {
+    let texts = [&output.stdout, &output.stderr];
+    texts
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .concat()
+}
+
+#[test]
+fn the_command_line_imports_and_exports_with_and_without_a_running_administration() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    let key = json!({"name": "k", "rights": ["terminals.read", "terminals.write"]});
+    let key = admin
+        .send("POST", "/api/v1/api-keys", &key)
+        .expect(201)
+        .json();
+    let key = key["secret"].as_str().expect("a secret");
+    let (data, other) = (
+        server.dir.path().join("data"),
+        server.dir.path().join("other"),
+    );
+    let path = |name: &str| server.dir.path().join(name).display().to_string();
+    std::fs::write(
+        path("good.csv"),
+        format!("name,macs\na,{}\nb,{}\n", mac(1), mac(2)),
+    )
+    .expect("written");
+    std::fs::write(
+        path("bad.csv"),
+        format!("name,macs\nc,{}\nd d,{}\n", mac(3), mac(4)),
+    )
+    .expect("written");
+    let url = format!("http://{}", server.address);
+
+    let beside = run(&data, None, &["import", &path("good.csv")]);
+    assert_eq!(beside.status.code(), Some(1));
+    assert!(
+        said(&beside).contains("--server") && said(&beside).contains("another daybreak-admin"),
+        "{}",
+        said(&beside)
+    );
+    let remote = ["--server", &url];
+    let keyless = run(
+        &data,
+        None,
+        &[&["import", &path("good.csv")], &remote[..]].concat(),
+    );
+    assert!(
+        said(&keyless).contains("DAYBREAK_API_KEY"),
+        "{}",
+        said(&keyless)
+    );
+    let wrong = run(
+        &data,
+        Some("key-wrong"),
+        &[&["import", &path("good.csv")], &remote[..]].concat(),
+    );
+    assert!(
+        said(&wrong).contains("this API key is not valid"),
+        "{}",
+        said(&wrong)
+    );
+    let dry = run(
+        &data,
+        Some(key),
+        &[&["import", &path("good.csv"), "--dry-run"], &remote[..]].concat(),
+    );
+    assert_eq!(
+        said(&dry),
+        "2 created, 0 updated, 0 unchanged, 0 refused: a dry run: nothing was changed\n"
+    );
+    let done = run(
+        &data,
+        Some(key),
+        &[&["import", &path("good.csv")], &remote[..]].concat(),
+    );
+    assert_eq!(
+        said(&done),
+        "2 created, 0 updated, 0 unchanged, 0 refused: done\n"
+    );
+    let refused = run(
+        &data,
+        Some(key),
+        &[&["import", &path("bad.csv")], &remote[..]].concat(),
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        said(&refused).contains("row 3, d d: name: a terminal's name has"),
+        "{}",
+        said(&refused)
+    );
+    assert_eq!(terminals(&admin).len(), 2);
+    let valid = run(
+        &data,
+        Some(key),
+        &[&["import", &path("bad.csv"), "--valid-only"], &remote[..]].concat(),
+    );
+    assert_eq!(valid.status.code(), Some(0), "{}", said(&valid));
+    let json = run(
+        &data,
+        Some(key),
+        &[&["export", &path("all.json")], &remote[..]].concat(),
+    );
+    assert_eq!(json.status.code(), Some(0), "{}", said(&json));
+
+    // Another machine, where none runs.
+    let nothing = run(&other, None, &["import", &path("all.json")]);
+    assert!(
+        said(&nothing).contains("has no configuration"),
+        "{}",
+        said(&nothing)
+    );
+    std::fs::create_dir(&other).expect("made");
+    drop(
+        Configuration::open(
+            &other.join("config.db"),
+            Arc::new(Machine),
+            Arc::new(Machine),
+        )
+        .expect("opened"),
+    );
+    let direct = run(&other, None, &["import", &path("all.json")]);
+    assert_eq!(
+        said(&direct),
+        "3 created, 0 updated, 0 unchanged, 0 refused: done\n"
+    );
+    let served = Reader::open(&other)
+        .expect("a store")
+        .load()
+        .expect("a catalog");
+    assert!(
+        served
+            .lookup(format!("terminals/{}.json", mac(3)).as_bytes())
+            .is_some(),
+        "published, too"
+    );
+    let table = run(&other, None, &["export", "-"]);
+    assert!(
+        said(&table).contains(&format!("\na,{}", mac(1))),
+        "{}",
+        said(&table)
     );
 }

@@ -235,7 +235,7 @@ fn a_held_unit_is_adopted_over_the_api() {
     let sample =
         json!({"name": "sample", "macs": [mac(100)], "settings": {"instant_failover": true}});
     let sample = admin.create("/api/v1/terminals", &sample);
-    see(&server.configuration, [1, 2, 3]);
+    see(&server.configuration(), [1, 2, 3]);
     let units = admin.get("/api/v1/unknown-terminals").expect(200).json();
     assert_eq!(units["items"].as_array().expect("units").len(), 3);
     assert_eq!(
@@ -290,7 +290,7 @@ fn a_new_unit_takes_over_the_identity_of_a_dead_one() {
     let kiosk = admin.create("/api/v1/terminals", &json);
     let place = format!("/api/v1/terminals/{kiosk}/replacement");
     let key = |id: &str| {
-        let site = server.configuration.site();
+        let site = server.configuration().site();
         let object = site
             .object(Kind::Terminal, &Id::parse(id).expect("id"))
             .expect("there")

@@ -10,7 +10,7 @@ use crate::disk::{Directory, Disk, Space};
 use crate::draft::Draft;
 use crate::limits::{LOCK_WAIT, RESERVE_BYTES};
 use crate::publish::Current;
-use crate::{ImageHash, LoadError, Snapshot, StoreError, layout, publish};
+use crate::{Generation, ImageHash, LoadError, Snapshot, StoreError, layout, publish};
 
 /// How much of the disk an import leaves free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,12 @@ impl<D: Disk> Store<D> {
     pub fn published(&self) -> Result<Snapshot, LoadError> {
         let loaded = publish::load_published(&self.disk)?;
         Ok(loaded.map_or_else(Snapshot::empty, |(snapshot, _pin)| snapshot))
+    }
+
+    /// The number of what is published now, without reading it.
+    pub fn generation(&self) -> Result<Generation, LoadError> {
+        let current = publish::read_current(&self.disk)?;
+        Ok(current.map_or(Generation::ZERO, |current| current.generation))
     }
 
     /// Whether an image is in the store, by its length; its content is checked by [`Store::verify`].

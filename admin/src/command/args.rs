@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use super::serve::ServeArgs;
+use super::terminals::TerminalsArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -82,6 +83,8 @@ pub enum Command {
     ///
     /// The first start prints a link with which the first administrator is made. There is no default password.
     Serve(ServeArgs),
+    /// Write all terminals to a file, or create and change them as a file says.
+    Terminals(TerminalsArgs),
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

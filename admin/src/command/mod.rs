@@ -3,10 +3,13 @@
 mod args;
 mod exit;
 mod progress;
+mod remote;
 mod run;
 mod serve;
+mod terminals;
 
 pub use args::Args;
 pub use exit::Exit;
 pub use run::run;
 pub use serve::ServeArgs;
+pub use terminals::{TerminalsArgs, TerminalsCommand};

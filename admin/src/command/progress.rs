@@ -10,12 +10,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::limits::PROGRESS_AFTER;
 
-/// Counts octets; asks whether somebody pressed Ctrl-C.
+const OCTETS: &str =
+    "{bar:40} {binary_bytes} of {binary_total_bytes} at {binary_bytes_per_sec}, {eta} left";
+const ROWS: &str = "{bar:40} {pos} of {len} rows, {eta} left";
+
+/// Counts octets or rows; asks whether somebody pressed Ctrl-C.
 pub(super) struct Bar {
     total: u64,
     done: u64,
     started: Instant,
     bar: Option<ProgressBar>,
+    template: &'static str,
     stop: Arc<AtomicBool>,
 }
 
@@ -26,8 +31,22 @@ impl Bar {
             done: 0,
             started: Instant::now(),
             bar: None,
+            template: OCTETS,
             stop: Arc::clone(stop),
         }
+    }
+
+    /// Of rows, as many as [`Bar::set`] says.
+    pub(super) fn of_rows(stop: &Arc<AtomicBool>) -> Self {
+        let mut bar = Bar::new(0, stop);
+        bar.template = ROWS;
+        bar
+    }
+
+    pub(super) fn set(&mut self, done: usize, total: usize) {
+        (self.done, self.total) = (0, total as u64);
+        // The edits of a table are one change: it is not left half done.
+        let _ = self.advance(done as u64);
     }
 
     pub(super) fn advance(&mut self, count: u64) -> ControlFlow<()> {
@@ -48,9 +67,8 @@ impl Bar {
     }
 
     fn draw(&self) -> ProgressBar {
-        let template =
-            "{bar:40} {binary_bytes} of {binary_total_bytes} at {binary_bytes_per_sec}, {eta} left";
-        let style = ProgressStyle::with_template(template).expect("a template known when compiled");
+        let style =
+            ProgressStyle::with_template(self.template).expect("a template known when compiled");
         ProgressBar::new(self.total)
             .with_style(style)
             .with_elapsed(self.started.elapsed())

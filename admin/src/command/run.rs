@@ -15,6 +15,7 @@ use super::args::{Args, Command};
 use super::exit::Exit;
 use super::progress::Bar;
 use super::serve::serve;
+use super::terminals::terminals;
 use crate::import::import;
 use crate::limits::WARNINGS_SHOWN_MAX;
 use crate::list::list;
@@ -48,6 +49,7 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
             run_gc(&existing(args)?, retention)
         }
         Command::Serve(serving) => serve(&args.data, serving),
+        Command::Terminals(wanted) => terminals(&args.data, wanted, stop),
     }
 }
 

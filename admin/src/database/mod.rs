@@ -13,14 +13,17 @@ pub use accounts::SessionRow;
 pub use rows::{AuditRow, Row};
 pub use unknown::UnknownRow;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::edge::{Entropy, random};
-use crate::limits::DATABASE_WAIT;
+use crate::limits::{CONFIGURATION_WAIT, DATABASE_WAIT};
 use crate::object::{Id, NodeId, Stamp};
 
 /// Why the database refuses or fails. What was acknowledged before is still there.
@@ -34,6 +37,9 @@ pub enum DatabaseError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another process has it.
+    #[error("another daybreak-admin has the configuration in {0}")]
+    InUse(String),
     /// A newer version of this software wrote it.
     #[error(
         "the configuration has format {found}, and this version reads up to {known}; install the newer version again"
@@ -81,6 +87,8 @@ impl DatabaseError {
 pub struct Database {
     connection: Connection,
     node: NodeId,
+    // Held as long as it is open: numbering goes on in memory, so only one process may write.
+    _lock: File,
 }
 
 impl Database {
@@ -90,6 +98,7 @@ impl Database {
             path: path.display().to_string(),
             source,
         };
+        let lock = locked(path)?;
         // Made by us, so that it never has another mode; SQLite gives its WAL the mode of the file.
         let mut create = OpenOptions::new();
         create
@@ -113,13 +122,42 @@ impl Database {
         let fresh = NodeId::from_random(random(entropy));
         schema::migrate(&mut connection, fresh)?;
         let node = rows::node(&connection)?;
-        Ok(Database { connection, node })
+        Ok(Database {
+            connection,
+            node,
+            _lock: lock,
+        })
     }
 
     /// The server that this database belongs to.
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.node
+    }
+}
+
+/// The lock of the database at `path`, a file beside it: SQLite has its own locks on the database itself.
+fn locked(path: &Path) -> Result<File, DatabaseError> {
+    let beside = path.with_extension("lock");
+    let failed = |source| DatabaseError::Open {
+        path: beside.display().to_string(),
+        source,
+    };
+    let mut create = OpenOptions::new();
+    create.write(true).create(true).truncate(false).mode(0o600);
+    let file = create.open(&beside).map_err(failed)?;
+    let deadline = Instant::now() + CONFIGURATION_WAIT;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                return Err(DatabaseError::InUse(path.display().to_string()));
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use daybreak_store::{Mac, Name, StatusKey, StoredTerminal};
 
+use super::active::{ActiveVersion, active_versions};
 use super::template::{CompiledScript, Script};
 use super::terminal_file::{
     FileServer, ScriptContext, ScriptServer, TerminalFile, boot_servers, script_servers,
@@ -44,6 +45,8 @@ pub struct Compiled<'c> {
     pub files: &'c Files,
     /// Whose every network card is.
     pub cards: &'c Cards,
+    /// The active version of each firmware package.
+    pub active: Vec<ActiveVersion>,
     /// Names whose content is new or another one.
     pub changed: Vec<Name>,
     /// Names that nothing renders any more.
@@ -140,6 +143,7 @@ impl Compiler {
         Compiled {
             files: &self.files,
             cards: &self.cards,
+            active: active_versions(site),
             changed,
             removed,
             problems,

@@ -5,12 +5,14 @@
 //! generation. Several changes in a row become one generation. Whatever is wrong with the configuration is listed as a
 //! problem, and never stops the rest.
 
+mod active;
 mod compile;
 mod publisher;
 mod template;
 mod terminal_file;
 mod unknown;
 
+pub use active::{ActiveVersion, Hindered};
 pub use compile::{Cards, Compiled, Compiler, Files};
 pub use publisher::{Last, Publication, Publisher, publish};
 pub use template::{Script, ScriptTemplate};

@@ -13,11 +13,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use daybreak_store::{Generation, Name, Store, StoreError, StoredContent};
 
+use super::active::{ActiveVersion, Hindered, is_manifest, link};
 use super::compile::{Compiled, Compiler};
 use crate::configuration::Configuration;
 use crate::effective::Problem;
 use crate::kind::Kind;
-use crate::limits::PUBLISH_AGAIN_AFTER;
+use crate::limits::{OTHERS_LOOKED_AT, PUBLISH_AGAIN_AFTER};
 
 /// What is published, as far as the configuration goes.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +44,10 @@ pub struct Last {
     pub generation: Generation,
     /// Rendered names that imported files have.
     pub taken: BTreeSet<Name>,
+    /// The active versions that were published.
+    pub active: Vec<ActiveVersion>,
+    /// What stood in the way of their names.
+    pub hindered: Hindered,
 }
 
 /// Publishes what was compiled. If the catalog is still the one that was published `last`, from the state that was
@@ -56,6 +61,9 @@ pub fn publish(
     let last = last.filter(|last| last.generation == draft.base() && draft.warning().is_none());
     let inline =
         |content: Option<&StoredContent>| matches!(content, Some(StoredContent::Inline(_)));
+    // As long as nobody else publishes, no file comes or goes.
+    let linked = last.as_ref().filter(|last| last.active == compiled.active);
+    let linked = linked.map(|last| last.hindered.clone());
     let (stale, wanted, mut taken): (Vec<Name>, Vec<&Name>, _) = match last {
         Some(last) => (
             compiled.removed.clone(),
@@ -67,7 +75,8 @@ pub fn publish(
                 .entries()
                 .iter()
                 .filter(|(_, content)| inline(Some(content)));
-            let stale = ours.filter(|(name, _)| !compiled.files.contains_key(*name));
+            let stale =
+                ours.filter(|(name, _)| !compiled.files.contains_key(*name) && !is_manifest(name));
             let stale = stale.map(|(name, _)| name.clone()).collect();
             (stale, compiled.files.keys().collect(), BTreeSet::new())
         }
@@ -89,9 +98,18 @@ pub fn publish(
             draft.put_inline(name.clone(), Arc::clone(content));
         }
     }
+    let hindered = match linked {
+        Some(hindered) => hindered,
+        None => link(&mut draft, &compiled.active)?,
+    };
     draft.set_terminals(compiled.cards.clone());
     let generation = draft.publish()?.generation;
-    Ok(Last { generation, taken })
+    Ok(Last {
+        generation,
+        taken,
+        active: compiled.active.clone(),
+        hindered,
+    })
 }
 
 fn name_taken(name: &Name) -> Problem {
@@ -101,6 +119,17 @@ fn name_taken(name: &Name) -> Problem {
         id: crate::object::Id::parse("file").expect("an identifier"),
         message: format!("{name} was imported and stays; remove it to have the rendered one"),
         name: name.to_string(),
+        field: None,
+    }
+}
+
+fn too_many_files(package: &str) -> Problem {
+    Problem {
+        code: "too_many_files",
+        kind: Kind::FirmwarePackage.word(),
+        id: crate::object::Id::parse("file").expect("an identifier"),
+        message: format!("the files of {package} are served under the names with the version only"),
+        name: package.to_owned(),
         field: None,
     }
 }
@@ -181,7 +210,7 @@ impl Shared {
     fn run(&self) {
         let mut compiler = Compiler::new();
         let mut last = None;
-        while self.next_order() {
+        while self.next_order(last.as_ref()) {
             match self.publish_newest(&mut compiler, &mut last) {
                 Ok(publication) => self.publication.store(Arc::new(publication)),
                 Err(error) => {
@@ -195,8 +224,9 @@ impl Shared {
         }
     }
 
-    /// Waits for something to do; `false`: to stop. What is wanted is published first.
-    fn next_order(&self) -> bool {
+    /// Waits for something to do; `false`: to stop. What is wanted is published first. Files that another program imports
+    /// meanwhile may belong to an active version, or have the name of a rendered file.
+    fn next_order(&self, last: Option<&Last>) -> bool {
         let mut orders = self.orders();
         loop {
             if std::mem::take(&mut orders.wanted) {
@@ -205,11 +235,18 @@ impl Shared {
             if orders.stop {
                 return false;
             }
-            orders = self
-                .wake
-                .wait(orders)
-                .unwrap_or_else(PoisonError::into_inner);
+            let waited = self.wake.wait_timeout(orders, OTHERS_LOOKED_AT);
+            let timeout;
+            (orders, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() && last.is_some_and(|last| self.others_published(last)) {
+                orders.wanted = true;
+            }
         }
+    }
+
+    fn others_published(&self, last: &Last) -> bool {
+        let generation = self.store.generation();
+        generation.is_ok_and(|generation| generation != last.generation)
     }
 
     fn try_again_later(&self) {
@@ -235,6 +272,10 @@ impl Shared {
         compiled
             .problems
             .extend(published.taken.iter().map(name_taken));
+        let hindered = &published.hindered;
+        let names = hindered.taken.iter().map(name_taken);
+        let packages = hindered.too_many.iter().map(|name| too_many_files(name));
+        compiled.problems.extend(names.chain(packages));
         *last = Some(published);
         let took = started.elapsed();
         let terminals = site.table(Kind::Terminal).len();

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -73,7 +73,8 @@ pub(crate) struct Server {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) address: SocketAddr,
     pub(crate) set_up_link: Option<String>,
-    pub(crate) configuration: Arc<Configuration>,
+    // Not held: a restart opens it again.
+    configuration: Weak<Configuration>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -111,7 +112,7 @@ impl Server {
                     Application::build(&settings, time, Arc::new(Machine)).expect("built");
                 let link = application.set_up_link();
                 let address = application.addresses()[0];
-                let configuration = application.configuration();
+                let configuration = Arc::downgrade(&application.configuration());
                 let server = application.into_server();
                 told.send((address, link, configuration, server.handle()))
                     .expect("somebody waits");
@@ -142,6 +143,11 @@ impl Server {
         if let Some(thread) = self.thread.take() {
             thread.join().expect("ended well");
         }
+    }
+
+    /// What it changes.
+    pub(crate) fn configuration(&self) -> Arc<Configuration> {
+        self.configuration.upgrade().expect("it runs")
     }
 
     pub(crate) fn token(&self) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use daybreak_admin::effective::Problem;
 use daybreak_admin::kind::Kind;
 use daybreak_admin::object::Id;
-use daybreak_admin::publish::{Compiler, Files, publish};
+use daybreak_admin::publish::{Compiler, Files, Hindered, publish};
 use daybreak_store::{Name, Reader, Store};
 use serde_json::{Value, json};
 
@@ -90,6 +90,7 @@ impl Plant {
             files: compiled.files.clone(),
             problems: compiled.problems,
             taken: last.taken,
+            hindered: last.hindered,
         }
     }
 }
@@ -99,4 +100,5 @@ pub(crate) struct Outcome {
     pub(crate) files: Files,
     pub(crate) problems: Vec<Problem>,
     pub(crate) taken: BTreeSet<Name>,
+    pub(crate) hindered: Hindered,
 }
