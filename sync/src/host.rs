@@ -221,6 +221,22 @@ pub fn resolved(book: &mut Book, before: &Row, stamp: Stamp, body: Option<Body>)
     put(book, Some(before), row, None)
 }
 
+/// What a manual synchronization writes of one object: this, and nothing else, whatever was there. It counts as an edit
+/// that has seen everything here, so automatic synchronization goes on from it.
+#[must_use]
+pub fn overwritten(
+    book: &mut Book,
+    before: Option<&Row>,
+    key: &ObjectKey,
+    stamp: Stamp,
+    body: Option<Body>,
+) -> Write {
+    match before {
+        Some(row) => resolved(book, row, stamp, body),
+        None => edited(book, None, key, stamp, body),
+    }
+}
+
 /// What beginning a new life writes: every row with an edit of the old one that the peer had not confirmed.
 #[must_use]
 pub fn renewed(book: &mut Book, node: NodeId, rows: impl Iterator<Item = Row>) -> Vec<Write> {

@@ -17,6 +17,7 @@ pub mod host;
 mod image;
 mod key;
 pub mod limits;
+pub mod manual;
 mod node;
 mod pace;
 pub mod policy;

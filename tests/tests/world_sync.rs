@@ -29,7 +29,7 @@
 //! | S7 all or nothing | `Disk::commit` with crashes before and after |
 //! | S8 no acknowledgement without the disk | `World::watch` |
 //! | S9 deletes stay deleted | `observer.rs` |
-//! | S14 mixed versions | drawn: a server that speaks one version more |
+//! | S10 epochs, S13 replay, S14 versions, S15 hostile peers | `special.rs` |
 //! | S11 stamps increase | `World::edit`, `sync/src/stamp.rs` |
 //! | S12 seats | not here: licences are not synchronized |
 //! | S16 generations | the store's own tests |
@@ -44,6 +44,8 @@ mod observer;
 mod plan;
 #[path = "world_sync/sabotage.rs"]
 mod sabotage;
+#[path = "world_sync/special.rs"]
+mod special;
 #[path = "world_sync/world.rs"]
 mod world;
 

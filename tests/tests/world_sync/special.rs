@@ -1,0 +1,355 @@
+//! Worlds that are made for one question: two servers, a wire without delay, and whoever sits on it.
+
+use std::time::Duration;
+
+use daybreak_sync::host::{Host, Write, edited};
+use daybreak_sync::limits::{REQUESTS_MAX, SILENCE_MAX};
+use daybreak_sync::policy::{Mode, Refusal, Role};
+use daybreak_sync::session::{Config, Now, Session, State};
+use daybreak_sync::wire::Message;
+use daybreak_sync::{Body, ImageHash, ImageRef, ObjectKey, Row};
+use daybreak_tests::world::prng::Prng;
+
+use super::disk::{Disk, DiskFaults};
+
+struct Side {
+    disk: Disk,
+    session: Session,
+    /// Everything that it said.
+    said: Vec<Vec<u8>>,
+}
+
+fn now(millis: u64) -> Now {
+    Now {
+        time: Duration::from_millis(millis),
+        wall_ms: 1_790_000_000_000 + millis,
+    }
+}
+
+fn side(name: &'static str, config: Config) -> Side {
+    let mut disk = Disk::new(1, name, DiskFaults::default());
+    disk.faults = None;
+    let session = Session::new(config, &mut disk).expect("a healthy disk");
+    Side {
+        disk,
+        session,
+        said: Vec::new(),
+    }
+}
+
+fn pair(ours: Config, theirs: Config) -> [Side; 2] {
+    [side("a", ours), side("b", theirs)]
+}
+
+impl Side {
+    fn edit(&mut self, id: &str, says: &str, images: &[ImageRef]) {
+        let key = ObjectKey::parse("terminal", id).expect("a key");
+        let body = Body {
+            octets: says.as_bytes().into(),
+            images: images.into(),
+        };
+        let before = self.row(id);
+        let edit = |database: &mut super::disk::Database| {
+            let stamp = database.clock.stamp(now(0).wall_ms);
+            let write = edited(&mut database.book, before.as_ref(), &key, stamp, Some(body));
+            assert!(matches!(write, Write::Put { .. }));
+            database.write(write, Duration::ZERO);
+        };
+        self.disk.commit(edit).expect("a healthy disk");
+        self.session.changed(now(0), &mut self.disk);
+    }
+
+    fn row(&self, id: &str) -> Option<Row> {
+        let key = ObjectKey::parse("terminal", id).expect("a key");
+        let stored = self.disk.database.rows.get(&key)?;
+        Some(stored.row.clone())
+    }
+
+    fn says(&self, id: &str) -> Option<String> {
+        let row = self.row(id)?;
+        let body = row.body()?.octets.to_vec();
+        Some(String::from_utf8(body).expect("text"))
+    }
+
+    /// Hears this, and answers nothing.
+    fn hears(&mut self, message: &Message) {
+        let octets = message.encode(1);
+        self.session.handle(now(0), &octets, &mut self.disk);
+    }
+
+    fn transmit(&mut self) -> Vec<Vec<u8>> {
+        let mut sent = Vec::new();
+        while let Some(octets) = self.session.poll_transmit(now(0), &mut self.disk) {
+            sent.push(octets);
+        }
+        self.said.extend(sent.iter().cloned());
+        sent
+    }
+}
+
+fn connect(sides: &mut [Side; 2]) {
+    for side in &mut *sides {
+        side.session.connected(now(0), &mut side.disk);
+    }
+    talk(sides);
+}
+
+fn disconnect(sides: &mut [Side; 2]) {
+    for side in sides {
+        side.session.disconnected(now(0));
+    }
+}
+
+/// Until neither has anything to say.
+fn talk(sides: &mut [Side; 2]) {
+    for _ in 0..10_000 {
+        let mut silent = true;
+        for from in 0..2 {
+            for octets in sides[from].transmit() {
+                silent = false;
+                let to = &mut sides[1 - from];
+                to.session.handle(now(0), &octets, &mut to.disk);
+            }
+        }
+        if silent {
+            return;
+        }
+    }
+    panic!("they never stop");
+}
+
+fn states(sides: &[Side; 2]) -> [State; 2] {
+    [0, 1].map(|at| sides[at].session.state())
+}
+
+#[test]
+fn c98_a_change_is_on_the_other_server_in_one_exchange_with_its_image_first() {
+    let mut sides = pair(Config::default(), Config::default());
+    connect(&mut sides);
+    let content = vec![5; 200_000];
+    let image = sides[0].disk.upload(content).expect("a healthy disk");
+    sides[0].edit("x", "firmware", &[image]);
+    talk(&mut sides);
+    assert_eq!(sides[1].says("x").as_deref(), Some("firmware"));
+    assert!(sides[1].disk.has_image(image).expect("readable"));
+    assert_eq!(states(&sides), [State::InSync, State::InSync]);
+    let kinds: Vec<Message> = sides[0]
+        .said
+        .iter()
+        .map(|octets| Message::decode(octets, &(1..=1)).expect("well formed"))
+        .collect();
+    assert!(
+        kinds
+            .iter()
+            .any(|message| matches!(message, Message::Piece { .. }))
+    );
+}
+
+#[test]
+fn c100_divergent_edits_are_a_conflict_on_both_and_nothing_is_lost() {
+    let mut sides = pair(Config::default(), Config::default());
+    connect(&mut sides);
+    disconnect(&mut sides);
+    sides[0].edit("x", "ours", &[]);
+    sides[1].edit("x", "theirs", &[]);
+    connect(&mut sides);
+    assert_eq!(sides[0].row("x"), sides[1].row("x"));
+    let row = sides[0].row("x").expect("there");
+    assert_eq!((row.values().len(), row.conflicts().count()), (2, 1));
+    let conflict = State::Conflict { objects: 1 };
+    assert_eq!(states(&sides), [conflict.clone(), conflict]);
+}
+
+#[test]
+fn s10_a_replaced_server_is_refused_and_what_only_it_knows_becomes_a_conflict() {
+    let mut sides = pair(Config::default(), Config::default());
+    sides[0].edit("x", "agreed", &[]);
+    connect(&mut sides);
+    disconnect(&mut sides);
+    sides[1].edit("x", "late", &[]);
+    sides[1].edit("y", "late, too", &[]);
+    // The survivor was paired with another in the meantime.
+    sides[0]
+        .disk
+        .commit(|database| database.book.epoch += 1)
+        .expect("a healthy disk");
+    sides[0].edit("x", "newer", &[]);
+    let replaced = sides[1].disk.database.book.clone();
+    connect(&mut sides);
+    assert_eq!(sides[1].session.state(), State::Refused(Refusal::Replaced));
+    assert_eq!(sides[0].says("x").as_deref(), Some("newer"));
+    assert_eq!(sides[0].says("y"), None);
+    for id in ["x", "y"] {
+        let row = sides[0].row(id).expect("a conflict");
+        assert_eq!(
+            row.conflicts().filter(|value| value.late).count(),
+            1,
+            "{id}"
+        );
+    }
+    // It has heard nothing, and what it says again says nothing new.
+    assert_eq!(sides[1].disk.database.book.heads, replaced.heads);
+    assert_eq!(sides[1].says("x").as_deref(), Some("late"));
+    let book = sides[0].disk.database.book.clone();
+    disconnect(&mut sides);
+    connect(&mut sides);
+    assert_eq!(sides[0].disk.database.book, book);
+}
+
+#[test]
+fn s13_a_conversation_that_is_replayed_changes_nothing() {
+    let mut sides = pair(Config::default(), Config::default());
+    for (at, id) in ["a", "b", "c", "d"].into_iter().enumerate() {
+        sides[at % 2].edit(id, id, &[]);
+    }
+    connect(&mut sides);
+    sides[0].edit("a", "once more", &[]);
+    talk(&mut sides);
+    let recorded = sides[0].said.clone();
+    let before = (
+        sides[1].disk.database.book.clone(),
+        sides[1].disk.database.rows.clone(),
+    );
+    for start in 0..recorded.len() {
+        disconnect(&mut sides);
+        let side = &mut sides[1];
+        side.session.connected(now(0), &mut side.disk);
+        for octets in &recorded[start..] {
+            side.session.handle(now(0), octets, &mut side.disk);
+            side.transmit();
+        }
+        assert_eq!(side.disk.database.rows, before.1, "from {start}");
+        assert_eq!(
+            side.disk.database.book.heads, before.0.heads,
+            "from {start}"
+        );
+    }
+    disconnect(&mut sides);
+    connect(&mut sides);
+    assert_eq!(states(&sides), [State::InSync, State::InSync]);
+}
+
+#[test]
+fn s14_servers_with_a_version_in_common_meet_and_others_say_so() {
+    let speaking = |versions: std::ops::RangeInclusive<u16>| Config {
+        versions,
+        ..Config::default()
+    };
+    for (ours, theirs, meet) in [
+        (1..=1, 1..=2, true),
+        (1..=3, 2..=2, true),
+        (2..=3, 1..=2, true),
+        (1..=1, 2..=2, false),
+        (1..=2, 3..=5, false),
+    ] {
+        let mut sides = pair(speaking(ours.clone()), speaking(theirs.clone()));
+        sides[0].edit("x", "ours", &[]);
+        connect(&mut sides);
+        let expected = if meet {
+            State::InSync
+        } else {
+            State::IncompatibleVersion
+        };
+        assert_eq!(
+            states(&sides),
+            [expected.clone(), expected],
+            "{ours:?} {theirs:?}"
+        );
+        assert_eq!(sides[1].says("x").is_some(), meet);
+    }
+}
+
+#[test]
+fn two_primaries_of_a_mirrored_pair_and_a_copy_of_a_server_are_refused() {
+    let mirrored = |role| Config {
+        mode: Mode::Mirrored,
+        role,
+        ..Config::default()
+    };
+    let mut sides = pair(mirrored(Role::Primary), mirrored(Role::Primary));
+    connect(&mut sides);
+    assert_eq!(
+        states(&sides),
+        [State::Refused(Refusal::Role), State::Refused(Refusal::Role)]
+    );
+    let mut sides = pair(mirrored(Role::Primary), mirrored(Role::Secondary));
+    connect(&mut sides);
+    assert_eq!(states(&sides), [State::InSync, State::InSync]);
+
+    let mut copies = [side("a", Config::default()), side("a", Config::default())];
+    connect(&mut copies);
+    assert_eq!(copies[0].session.state(), State::Refused(Refusal::Itself));
+    let off = Config {
+        enabled: false,
+        ..Config::default()
+    };
+    let mut sides = pair(off, Config::default());
+    connect(&mut sides);
+    assert_eq!(sides[0].session.state(), State::Disabled);
+    assert!(sides[0].said.is_empty());
+}
+
+#[test]
+fn s15_a_peer_that_asks_without_end_is_closed_and_one_that_is_silent_is_unreachable() {
+    let mut sides = pair(Config::default(), Config::default());
+    sides[0].edit("x", "here", &[]);
+    connect(&mut sides);
+    let image = ImageRef {
+        hash: ImageHash([9; 32]),
+        bytes: 1 << 40,
+    };
+    for index in 0..REQUESTS_MAX as u32 + 1 {
+        assert!(!sides[0].session.wants_close());
+        sides[0].hears(&Message::Ask { image, index });
+    }
+    assert!(sides[0].session.wants_close());
+    assert_eq!(sides[0].session.state(), State::Refused(Refusal::TooMuch));
+    // Operators go on, and an honest peer is served.
+    sides[0].edit("x", "still here", &[]);
+    disconnect(&mut sides);
+    connect(&mut sides);
+    assert_eq!(sides[1].says("x").as_deref(), Some("still here"));
+
+    let late = Now {
+        time: SILENCE_MAX,
+        ..now(0)
+    };
+    let side = &mut sides[0];
+    assert!(side.session.poll_timeout() <= Some(late.time));
+    side.session.handle_timeout(late, &mut side.disk);
+    assert!(side.session.wants_close());
+    assert_eq!(side.session.state(), State::PeerUnreachable);
+}
+
+#[test]
+fn s15_no_octets_of_a_peer_stop_a_server_or_change_it() {
+    let mut sides = pair(Config::default(), Config::default());
+    for id in ["a", "b", "c"] {
+        sides[0].edit(id, id, &[]);
+    }
+    connect(&mut sides);
+    let recorded = sides[0].said.clone();
+    let rows = sides[1].disk.database.rows.clone();
+    let mut dice = Prng::new(1, "octets");
+    for _ in 0..3000 {
+        let side = &mut sides[1];
+        side.session.connected(now(0), &mut side.disk);
+        for octets in &recorded {
+            let mut octets = octets.clone();
+            // In the head and the numbers, not in what a row says: who holds the key may say anything there.
+            let at = dice.count(4, octets.len().min(60) - 1);
+            if dice.chance(300) {
+                octets[at] = dice.word() as u8;
+            }
+            if dice.chance(50) {
+                octets.truncate(at);
+            }
+            side.session.handle(now(0), &octets, &mut side.disk);
+            side.transmit();
+        }
+    }
+    assert_eq!(sides[1].disk.database.rows.keys().count(), rows.len());
+    for (key, stored) in &sides[1].disk.database.rows {
+        assert_eq!(stored.row.body(), rows[key].row.body(), "{key}");
+    }
+}
