@@ -2,6 +2,7 @@
 //! its corpus check the same.
 
 use daybreak_store::{Snapshot, SnapshotBuilder};
+use daybreak_sync::wire::{Frames, Message};
 use daybreak_tftp::limits;
 use daybreak_tftp::name;
 use daybreak_tftp::wire::{self, BlockNumber, Options, Packet, Request};
@@ -95,6 +96,21 @@ fn check_request(request: &Request<'_>) {
             ..*request
         };
         assert_eq!(Packet::parse(&buffer[..len]), Ok(Packet::Rrq(again)));
+    }
+}
+
+/// Reads what a peer server sends, and checks that each message is refused, or is exactly what was read.
+///
+/// # Panics
+/// If it is something else.
+pub fn check_peer_stream(octets: &[u8]) {
+    let mut frames = Frames::default();
+    frames.push(octets);
+    while let Ok(Some(message)) = frames.pop() {
+        let _ = Message::versions_of_hello(&message);
+        if let Ok(read) = Message::decode(&message, &(1..=1)) {
+            assert_eq!(read.encode(1), message);
+        }
     }
 }
 

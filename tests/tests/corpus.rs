@@ -43,3 +43,22 @@ fn every_catalog_of_the_corpus_answers_for_what_is_in_it_or_is_refused() {
         }
     }
 }
+
+#[test]
+fn every_message_of_the_corpus_is_read_as_what_it_is_or_refused() {
+    let messages = corpus::seeds("message");
+    assert!(messages.len() >= 25, "seeds are there");
+    for (name, message) in messages {
+        println!("{name}");
+        for end in 0..=message.len() {
+            properties::check_peer_stream(&message[..end]);
+        }
+        for at in 0..message.len() {
+            for bits in [0x01, 0x41, 0x80] {
+                let mut message = message.clone();
+                message[at] ^= bits;
+                properties::check_peer_stream(&message);
+            }
+        }
+    }
+}
