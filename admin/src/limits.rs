@@ -129,11 +129,16 @@ pub const ANSWER_BYTES_MAX: u64 = 1 << 30;
 pub const REMOTE_CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// How long is waited for another process to let go of the configuration. Beyond it: an error.
 pub const CONFIGURATION_WAIT: Duration = Duration::from_secs(2);
-/// Lines of progress that wait in memory for a slow client. Beyond it: the import waits.
+/// How long a file of terminals may take to arrive. Beyond it: refused.
+pub const IMPORT_WAIT: Duration = Duration::from_secs(60);
+/// Lines of progress that wait in memory for a slow client. Beyond it: they are left out.
 pub const PROGRESS_LINES_MAX: usize = 64;
 
 /// Units that are held at once. Beyond it: newcomers are left out until others are forgotten or adopted.
 pub const UNKNOWN_UNITS_MAX: usize = 1000;
+/// Objects of a site in which unknown units become terminals. Beyond it: they are held, so that strangers cannot take the
+/// room that operators need.
+pub const UNKNOWN_OBJECTS_MAX: usize = OBJECTS_MAX / 2;
 /// After this time without a request a held unit is forgotten.
 pub const UNKNOWN_FORGOTTEN_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// How exactly it is noted when a held unit asked last.

@@ -307,6 +307,22 @@ fn what_is_not_configured_any_more_is_gone_and_what_was_imported_stays() {
     assert_eq!(plant.served("undionly.kpxe").as_deref(), Some("by hand"));
 }
 
+#[test]
+fn a_terminal_gets_no_more_screens_than_its_model_drives() {
+    let plant = Plant::new();
+    let model = json!({"name": "small", "architecture": "x86-64-uefi", "screens_max": 2});
+    let model = plant.site.create(Kind::TermCap, &model);
+    let mut terminal = plant.terminal(1);
+    terminal["model"] = json!(model);
+    terminal["settings"] = json!({"display": {"width_px": 800, "height_px": 600, "screens": 3}});
+    plant.site.create(Kind::Terminal, &terminal);
+    let compiled = plant.publish(&mut Compiler::new());
+    let file = &compiled.files[format!("terminals/{}.json", mac(1)).as_str()];
+    let file: Value = serde_json::from_slice(file).expect("JSON");
+    assert_eq!(file["display"]["screens"], 2);
+    assert_eq!(compiled.problems[0].code, "too_many_screens");
+}
+
 /// Imports files, as an upload or the command line does.
 fn import(plant: &Plant, files: &[(&str, &str)]) {
     let store = plant.store();

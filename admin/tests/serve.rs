@@ -230,3 +230,27 @@ fn over_tls(
     let _ = stream.read_to_end(&mut answer);
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
+
+#[test]
+fn the_command_line_trusts_the_certificate_that_the_administration_made() {
+    let site = Site::new();
+    let serving = site.serve(&["--tls-generate", "localhost"]);
+    let port = serving.url.rsplit(':').next().expect("a port");
+    let url = format!("https://localhost:{port}");
+    let export = |args: &[&str]| {
+        let args = [&["terminals", "--server", &url, "export", "-"], args].concat();
+        let mut command = site.command(&args);
+        let output = command.env("DAYBREAK_API_KEY", "key-wrong").output();
+        String::from_utf8(output.expect("runs").stderr).expect("UTF-8")
+    };
+    let answered = export(&[]);
+    assert!(answered.contains("this API key is not valid"), "{answered}");
+    let other = site.dir.path().join("other.crt");
+    let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    fs::write(&other, stranger.cert.pem()).expect("written");
+    let refused = export(&["--ca", other.to_str().expect("UTF-8")]);
+    assert!(
+        refused.contains("cannot reach https://localhost"),
+        "{refused}"
+    );
+}

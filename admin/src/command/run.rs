@@ -49,7 +49,7 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
             run_gc(&existing(args)?, retention)
         }
         Command::Serve(serving) => serve(&args.data, serving),
-        Command::Terminals(wanted) => terminals(&args.data, wanted, stop),
+        Command::Terminals(wanted) => terminals(&|| opened(args), &args.data, wanted, stop),
     }
 }
 

@@ -59,7 +59,12 @@ pub enum TerminalsCommand {
 }
 
 /// Does it.
-pub(super) fn terminals(data: &Path, args: &TerminalsArgs, stop: &Arc<AtomicBool>) -> Result<Exit> {
+pub(super) fn terminals(
+    store: &dyn Fn() -> Result<Store>,
+    data: &Path,
+    args: &TerminalsArgs,
+    stop: &Arc<AtomicBool>,
+) -> Result<Exit> {
     let remote = args.server.as_deref();
     let remote = remote.map(|url| Remote::new(url, data, args.ca.as_deref()));
     let remote = remote.transpose()?;
@@ -85,7 +90,7 @@ pub(super) fn terminals(data: &Path, args: &TerminalsArgs, stop: &Arc<AtomicBool
             let mut bar = Bar::of_rows(stop);
             let report = match &remote {
                 Some(remote) => remote.import(format_of(file), &content, wanted, &mut bar)?,
-                None => import(data, format_of(file), &content, wanted, &mut bar)?,
+                None => import(store, data, format_of(file), &content, wanted, &mut bar)?,
             };
             drop(bar);
             tell(&report, wanted)
@@ -145,6 +150,7 @@ fn export(configuration: &Configuration, format: Format) -> Vec<u8> {
 }
 
 fn import(
+    store: &dyn Fn() -> Result<Store>,
     data: &Path,
     format: Format,
     content: &[u8],
@@ -158,7 +164,7 @@ fn import(
     let mut progress = |done| bar.set(done, of);
     let report = bulk::import(&configuration, &actor, rows, wanted, &mut progress)?;
     if report.committed {
-        let store = Store::open(data)?;
+        let store = store()?;
         let site = configuration.site();
         let published = publish(&store, &Compiler::new().compile(&site), None);
         published

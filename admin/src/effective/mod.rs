@@ -35,7 +35,7 @@ pub struct Problem {
 }
 
 /// Every code of a [`Problem`], with what it means.
-pub const PROBLEM_CODES: [(&str, &str); 9] = [
+pub const PROBLEM_CODES: [(&str, &str); 10] = [
     (
         "dangling_reference",
         "a field names an object that is gone; the inherited or default value is taken",
@@ -67,6 +67,10 @@ pub const PROBLEM_CODES: [(&str, &str); 9] = [
     (
         "name_taken",
         "a file that was imported has the name of a rendered one, and stays",
+    ),
+    (
+        "too_many_screens",
+        "the terminal is to have more screens than its model drives; it gets as many as that",
     ),
     (
         "too_many_files",

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::{Effective, Firmware, LoadedModule, Origin, Problem, Session, Sourced};
 use crate::kind::{
-    Body, BootFiles, FileName, FirmwareChoice, FirmwarePackage, Kind, MacPrefix, Module, ModuleUse,
-    ParameterName, ParameterValue, Segment, Setting, Settings, TermCap, Terminal, TerminalServer,
+    Body, BootFiles, Display, FileName, FirmwareChoice, FirmwarePackage, Kind, MacPrefix, Module,
+    ModuleUse, ParameterName, ParameterValue, Segment, Setting, Settings, TermCap, Terminal,
+    TerminalServer,
 };
 use crate::limits::GROUP_DEPTH_MAX;
 use crate::object::{Id, Object};
@@ -38,7 +39,7 @@ pub fn effective(site: &Site, object: &Object, terminal: &Terminal) -> (Effectiv
         problems: Vec::new(),
     };
     resolution.climb(terminal.group.as_ref());
-    let effective = Effective {
+    let mut effective = Effective {
         firmware: resolution.firmware(terminal),
         modules: resolution.modules(),
         terminal_servers: resolution.sessions(),
@@ -49,6 +50,7 @@ pub fn effective(site: &Site, object: &Object, terminal: &Terminal) -> (Effectiv
         enforce_boot_priority: resolution.plain(|s| s.enforce_boot_priority, false),
         replace_same_model: resolution.plain(|s| s.replace_same_model, false),
     };
+    resolution.fit(terminal, &mut effective.display.value);
     (effective, resolution.problems)
 }
 
@@ -134,6 +136,28 @@ impl<'s> Resolution<'s> {
             value: built_in,
             from: Origin::built_in(),
         })
+    }
+
+    /// No more screens than the model drives.
+    fn fit(&mut self, terminal: &Terminal, display: &mut Option<Display>) {
+        let model = model_of(self.site, terminal).map(|object| &object.body);
+        let (Some(display), Some(Body::TermCap(model))) = (display, model) else {
+            return;
+        };
+        let screens_max = model.screens_max.unwrap_or(u8::MAX);
+        if display.screens > screens_max {
+            let (name, asked) = (model.name.as_str(), display.screens);
+            let message = format!(
+                "a {name} drives {screens_max} screens, not {asked}; it gets {screens_max}"
+            );
+            self.problem(
+                "too_many_screens",
+                self.terminal,
+                Some("model".into()),
+                message,
+            );
+            display.screens = screens_max;
+        }
     }
 
     fn firmware(&mut self, terminal: &'s Terminal) -> Sourced<Option<Firmware>> {

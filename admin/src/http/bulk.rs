@@ -22,7 +22,7 @@ use super::state::State;
 use crate::bulk::{self, FileError, Format, Outcome, Report, RowReport, Rows, Wanted};
 use crate::configuration::ChangeError;
 use crate::kind::Kind;
-use crate::limits::{IMPORT_BYTES_MAX, PROGRESS_LINES_MAX};
+use crate::limits::{IMPORT_BYTES_MAX, IMPORT_WAIT, PROGRESS_LINES_MAX};
 use crate::security::Identity;
 
 /// A row, and what became of it.
@@ -153,48 +153,51 @@ pub(super) async fn import(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let wanted = wanted(&request)?;
-    let format = format(&request)?;
+    let (wanted, format) = (wanted(&request)?, format(&request)?);
     let Ok(permit) = Arc::clone(&state.imports).try_acquire_owned() else {
         return Err(ApiError::new(Code::Busy, "another import is running"));
     };
     let file = received(payload).await?;
-    let (lines, told) = mpsc::channel(PROGRESS_LINES_MAX);
-    let live = accepts_lines(&request);
-    let progress = live.then(|| lines.clone());
-    let work = move |state: &State| -> Result<Report, ApiError> {
+    let work = move |state: &State, progress: &mut dyn FnMut(usize, usize)| {
         let _permit = permit;
         let rows = Rows::read(format, &file)?;
-        let of = rows.len();
-        let mut progress = |done: usize| {
-            if let Some(lines) = &progress {
-                // A client that is gone is no reason to stop: the import ends as it began.
-                let _ = lines.blocking_send(line(&json!({"progress": {"rows": done, "of": of}})));
-            }
-        };
-        let configuration = &state.configuration;
-        Ok(bulk::import(
-            configuration,
-            &identity.actor,
-            rows,
-            wanted,
-            &mut progress,
-        )?)
+        let (of, configuration) = (rows.len(), &state.configuration);
+        let mut progress = |done| progress(done, of);
+        bulk::import(configuration, &identity.actor, rows, wanted, &mut progress)
+            .map_err(ApiError::from)
     };
-    if !live {
-        let report = state.blocking(work).await?;
-        return Ok(answer(wanted, &report));
+    if accepts_lines(&request) {
+        return Ok(in_lines(state, work));
     }
+    let report = state
+        .blocking(move |state| work(state, &mut |_, _| {}))
+        .await?;
+    Ok(answer(wanted, &report))
+}
+
+/// Does the work, and tells line by line how far it is.
+fn in_lines(
+    state: web::Data<State>,
+    work: impl FnOnce(&State, &mut dyn FnMut(usize, usize)) -> Result<Report, ApiError> + Send + 'static,
+) -> HttpResponse {
+    let (lines, told) = mpsc::channel(PROGRESS_LINES_MAX);
+    let progress = lines.clone();
+    let told_work = move |state: &State| {
+        // Never waited for: the configuration is locked meanwhile, and a client may be slow or gone.
+        work(state, &mut |done, of| {
+            let _ = progress.try_send(line(&json!({"progress": {"rows": done, "of": of}})));
+        })
+    };
     actix_web::rt::spawn(async move {
-        let last = match state.blocking(work).await {
+        let last = match state.blocking(told_work).await {
             Ok(report) => json!({"report": ReportView::from(&report)}),
             Err(error) => json!({"error": error.body()}),
         };
         let _ = lines.send(line(&last)).await;
     });
-    Ok(HttpResponse::Ok()
+    HttpResponse::Ok()
         .content_type("application/x-ndjson")
-        .streaming(Lines(told)))
+        .streaming(Lines(told))
 }
 
 fn answer(wanted: Wanted, report: &Report) -> HttpResponse {
@@ -242,16 +245,20 @@ fn format(request: &HttpRequest) -> Result<Format, ApiError> {
 }
 
 async fn received(payload: web::Payload) -> Result<web::Bytes, ApiError> {
-    match payload.to_bytes_limited(IMPORT_BYTES_MAX).await {
-        Err(_) => Err(ApiError::new(
+    let broken = || {
+        ApiError::new(
+            Code::UploadBroken,
+            "the file broke off; nothing was changed",
+        )
+    };
+    let arriving = tokio::time::timeout(IMPORT_WAIT, payload.to_bytes_limited(IMPORT_BYTES_MAX));
+    match arriving.await {
+        Ok(Ok(Ok(file))) => Ok(file),
+        Ok(Err(_)) => Err(ApiError::new(
             Code::TooLarge,
             format!("the file has more than {} MiB", IMPORT_BYTES_MAX >> 20),
         )),
-        Ok(Err(_)) => Err(ApiError::new(
-            Code::UploadBroken,
-            "the file broke off; nothing was changed",
-        )),
-        Ok(Ok(file)) => Ok(file),
+        Ok(Ok(Err(_))) | Err(_) => Err(broken()),
     }
 }
 

@@ -330,7 +330,10 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
                 "text/csv": {"schema": {"type": "string"}},
                 "application/json": {"schema": {"type": "array", "items": row}},
             }));
-            shape.response = as_json(&schemas.put::<ReportView>());
+            shape.response = Some(json!({
+                "application/json": {"schema": schemas.put::<ReportView>()},
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            }));
             shape.parameters = [
                 ("dry_run", "true: only say what would happen"),
                 (

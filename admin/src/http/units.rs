@@ -125,6 +125,7 @@ pub(super) async fn adopt(
 
 pub(super) async fn forget(
     state: web::Data<State>,
+    identity: Identity,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let mac = mac(&request)?;
@@ -135,6 +136,7 @@ pub(super) async fn forget(
     if !state.blocking(work).await? {
         return Err(AdoptError::NotHeld(mac).into());
     }
+    tracing::info!(actor = identity.actor.name, %mac, "an unknown unit was forgotten");
     Ok(HttpResponse::NoContent().finish())
 }
 

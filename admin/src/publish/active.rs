@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kind::{Body, FirmwarePackage, Kind};
 use crate::limits::ACTIVE_BYTES_MAX;
+use crate::object::Id;
 use crate::site::Site;
 
 const MANIFEST: &str = "active.json";
@@ -27,6 +28,7 @@ struct Manifest {
 /// A package with an active version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveVersion {
+    id: Id,
     package: String,
     version: String,
     // Names that mean a version, whatever the files are called.
@@ -37,16 +39,17 @@ pub struct ActiveVersion {
 pub(super) fn active_versions(site: &Site) -> Vec<ActiveVersion> {
     let packages = site.table(Kind::FirmwarePackage).objects();
     let active = packages.filter_map(|object| match &object.body {
-        Body::FirmwarePackage(package) => ActiveVersion::of(package),
+        Body::FirmwarePackage(package) => ActiveVersion::of(&object.id, package),
         _ => None,
     });
     active.collect()
 }
 
 impl ActiveVersion {
-    fn of(package: &FirmwarePackage) -> Option<Self> {
+    fn of(id: &Id, package: &FirmwarePackage) -> Option<Self> {
         let versions = package.versions.iter();
         Some(ActiveVersion {
+            id: id.clone(),
             package: package.name.as_str().to_owned(),
             version: package.active.as_ref()?.as_str().to_owned(),
             versions: versions
@@ -65,8 +68,8 @@ impl ActiveVersion {
 pub struct Hindered {
     /// Names that imported files have.
     pub taken: BTreeSet<Name>,
-    /// Packages whose active version has too many files to be served without it.
-    pub too_many: BTreeSet<String>,
+    /// Packages, by identifier and name, whose active version has too many files to be served without it.
+    pub too_many: BTreeSet<(Id, String)>,
 }
 
 /// Whether this is a name that says what is active.
@@ -103,7 +106,8 @@ pub(super) fn link(
         let json = serde_json::to_vec(&manifest).expect("text keys and plain values");
         let name = Name::parse(format!("{folder}{MANIFEST}"));
         let Some(name) = name.ok().filter(|_| json.len() <= ACTIVE_BYTES_MAX) else {
-            hindered.too_many.insert(version.package.clone());
+            let package = (version.id.clone(), version.package.clone());
+            hindered.too_many.insert(package);
             continue;
         };
         if matches!(

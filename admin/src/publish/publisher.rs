@@ -19,6 +19,7 @@ use crate::configuration::Configuration;
 use crate::effective::Problem;
 use crate::kind::Kind;
 use crate::limits::{OTHERS_LOOKED_AT, PUBLISH_AGAIN_AFTER};
+use crate::object::Id;
 
 /// What is published, as far as the configuration goes.
 #[derive(Clone, Debug, Default)]
@@ -116,20 +117,20 @@ fn name_taken(name: &Name) -> Problem {
     Problem {
         code: "name_taken",
         kind: "file",
-        id: crate::object::Id::parse("file").expect("an identifier"),
+        id: Id::parse("file").expect("an identifier"),
         message: format!("{name} was imported and stays; remove it to have the rendered one"),
         name: name.to_string(),
         field: None,
     }
 }
 
-fn too_many_files(package: &str) -> Problem {
+fn too_many_files((id, package): &(Id, String)) -> Problem {
     Problem {
         code: "too_many_files",
         kind: Kind::FirmwarePackage.word(),
-        id: crate::object::Id::parse("file").expect("an identifier"),
+        id: id.clone(),
         message: format!("the files of {package} are served under the names with the version only"),
-        name: package.to_owned(),
+        name: package.clone(),
         field: None,
     }
 }
@@ -274,7 +275,7 @@ impl Shared {
             .extend(published.taken.iter().map(name_taken));
         let hindered = &published.hindered;
         let names = hindered.taken.iter().map(name_taken);
-        let packages = hindered.too_many.iter().map(|name| too_many_files(name));
+        let packages = hindered.too_many.iter().map(too_many_files);
         compiled.problems.extend(names.chain(packages));
         *last = Some(published);
         let took = started.elapsed();

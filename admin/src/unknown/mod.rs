@@ -2,7 +2,7 @@
 //! site's policy says ([`UnknownTerminals`]).
 //!
 //! A network card is what a request says, and no proof of anything. So what strangers can cause is bounded: the list of held
-//! units by its length, the terminals that are created by the mask of their names.
+//! units by its length, the terminals that are created by the mask of their names and by half of the room of a site.
 
 mod adoption;
 
@@ -17,7 +17,9 @@ use crate::kind::{
     Body, Kind, MacAddress, NameMask, Setting, Terminal, TerminalName, UnknownPolicy,
     UnknownTerminals,
 };
-use crate::limits::{UNKNOWN_FORGOTTEN_MS, UNKNOWN_NOTED_MS, UNKNOWN_UNITS_MAX};
+use crate::limits::{
+    UNKNOWN_FORGOTTEN_MS, UNKNOWN_NOTED_MS, UNKNOWN_OBJECTS_MAX, UNKNOWN_UNITS_MAX,
+};
 use crate::object::Id;
 use crate::site::Site;
 
@@ -100,6 +102,9 @@ fn create(
     let macs: Vec<MacAddress> = strangers.keys().copied().collect();
     let site = draft.site().clone();
     for (mac, name) in macs.into_iter().zip(free_names(&site, policy)) {
+        if draft.site().len() >= UNKNOWN_OBJECTS_MAX {
+            break;
+        }
         // It may have become a terminal since it was looked at.
         if draft.site().terminals_with(mac).next().is_some() {
             continue;
@@ -107,14 +112,9 @@ fn create(
         let group = policy.group.clone();
         let group = group.filter(|id| site.object(Kind::TerminalGroup, id).is_some());
         let terminal = Terminal::new(name, mac, group);
-        match draft.edit(Edit::Create(Body::Terminal(terminal))) {
-            Ok(object) => {
-                created.extend(object.map(|object| object.id.clone()));
-                named.insert(mac);
-            }
-            Err(ChangeError::TooMany) => break,
-            Err(error) => return Err(error),
-        }
+        let object = draft.edit(Edit::Create(Body::Terminal(terminal)))?;
+        created.extend(object.map(|object| object.id.clone()));
+        named.insert(mac);
     }
     draft.commit()?;
     strangers.retain(|mac, _| !named.contains(mac));
