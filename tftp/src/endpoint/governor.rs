@@ -12,7 +12,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::Rate;
-use super::measures::{Throughput, Trips, in_time, time_of};
+use super::measures::{Throughput, Trips, in_time, product_over, time_of};
 use crate::Time;
 
 /// The standing queue that is aimed at.
@@ -152,6 +152,9 @@ impl Governor {
     }
 
     fn drain(&mut self, now: Time) {
+        if now <= self.at {
+            return;
+        }
         if self.learning && now.since(self.probe_at) >= PROBE_TIME {
             self.probe_at = now + PROBE_EVERY;
         }
@@ -182,9 +185,7 @@ impl Governor {
         let overdue = now.since(self.trusted_at) >= DOUBT_MIN.max(self.shortest_trip * 4);
         if self.learning && overdue && self.unproven > 3 * self.widest + DOUBT_BYTES {
             // By as much as too little of it has arrived, but not by more than half.
-            let arrived =
-                u128::from(self.rate) * u128::from(self.proven) / u128::from(self.unproven);
-            let arrived = u64::try_from(arrived).unwrap_or(u64::MAX);
+            let arrived = product_over(self.rate, self.proven, self.unproven);
             let rate = (arrived / 4 * 5).clamp(self.rate / 2, self.rate / 5 * 4);
             self.rate = rate.max(self.floor()).max(RATE_MIN);
             self.starting = false;
