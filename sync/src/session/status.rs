@@ -1,5 +1,6 @@
 //! What operators are shown.
 
+use alloc::format;
 use alloc::string::String;
 
 use super::{Event, Now, Session};
@@ -168,6 +169,12 @@ impl Session {
         }
         if !link.greeted || self.puller.is_comparing() {
             return State::Comparing;
+        }
+        let unavailable = self.fetcher.unavailable();
+        if unavailable > 0 && unavailable == self.fetcher.wanted() {
+            return State::Error(format!(
+                "{unavailable} images that objects name are not whole on the other server; import them again on either"
+            ));
         }
         let (ours, theirs) = (self.book.head(), peer.head());
         let taken_in = self.book.heads.of(peer.node).unwrap_or_default().position;

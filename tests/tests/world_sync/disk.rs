@@ -271,11 +271,19 @@ impl Disk {
             hash: ImageHash(*blake3::hash(&octets).as_bytes()),
             bytes: octets.len() as u64,
         };
-        let durable = !self.lying;
-        self.damaged.remove(&image);
-        self.trees.remove(&image.hash);
-        self.images.insert(image.hash, Content { octets, durable });
+        self.place(image, octets);
         Ok(image)
+    }
+
+    /// Content that is there already stays, if it is whole.
+    fn place(&mut self, image: ImageRef, octets: Vec<u8>) {
+        self.damaged.remove(&image);
+        let there = self.images.get(&image.hash);
+        if there.is_none_or(|there| there.octets != octets) {
+            let durable = !self.lying;
+            self.trees.remove(&image.hash);
+            self.images.insert(image.hash, Content { octets, durable });
+        }
     }
 
     /// Reads every image; what is not what it should be is taken out of service.
@@ -485,9 +493,7 @@ impl Host for Disk {
             self.wrong
                 .get_or_insert(("S6", format!("a damaged {:?} was taken", image.hash)));
         }
-        let durable = !self.lying;
-        self.damaged.remove(&image);
-        self.images.insert(image.hash, Content { octets, durable });
+        self.place(image, octets);
         Ok(())
     }
 
