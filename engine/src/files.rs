@@ -4,10 +4,10 @@
 //! without the folder of one client before it. Where it is a terminal's own file and nobody has that card, the file for unknown
 //! terminals stands in, if one is published.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use daybreak_store::{Catalog, EntryId};
+use daybreak_store::{Catalog, Content as Stored, EntryId, EntryView, ImageHash};
 use daybreak_tftp::endpoint::{Host, Mode, Opened, Question, Refusal};
 use daybreak_tftp::name;
 use daybreak_tftp::wire::ErrorCode;
@@ -42,6 +42,10 @@ const UNREADABLE: Refusal = Refusal {
     code: ErrorCode::NOT_DEFINED,
     text: "the file cannot be read on the server",
 };
+const DAMAGED: Refusal = Refusal {
+    code: ErrorCode::NOT_DEFINED,
+    text: "the file is damaged on the server",
+};
 const TOO_LARGE: Refusal = Refusal {
     code: ErrorCode::NOT_DEFINED,
     text: "too large for netascii: ask in octet mode",
@@ -60,7 +64,7 @@ pub struct Counters {
     pub terminals_disabled: u64,
     /// Names that cannot be names of ours.
     pub names_refused: u64,
-    /// Files that could not be opened or read.
+    /// Files that could not be opened or read, or are damaged.
     pub files_unreadable: u64,
     /// Files too large, or too many, for netascii.
     pub texts_refused: u64,
@@ -70,9 +74,11 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Files {
     published: Arc<Published>,
-    swaps: u64,
+    /// The state of `published` that the rest of this is of.
+    changes: u64,
     catalog: Arc<Catalog>,
-    /// What was asked for since the last swap. A transfer has its own handle.
+    damaged: Arc<BTreeSet<ImageHash>>,
+    /// What was asked for since the last change. A transfer has its own handle.
     open: HashMap<EntryId, Content>,
     texts: Texts,
     buffer: name::Buffer,
@@ -87,10 +93,11 @@ impl Files {
     /// The files of the catalog in service.
     #[must_use]
     pub fn new(published: Arc<Published>, quiet: Arc<Quiet>, clock: Clock) -> Self {
-        let swaps = published.swaps();
+        let changes = published.changes();
         Files {
-            swaps,
+            changes,
             catalog: published.catalog(),
+            damaged: published.damaged(),
             published,
             open: HashMap::new(),
             texts: Texts::default(),
@@ -109,12 +116,13 @@ impl Files {
         Files { notices, ..self }
     }
 
-    /// Takes the catalog that is in service now.
+    /// Takes the catalog that is in service now, and what is known of its images.
     pub fn refresh(&mut self) {
-        let swaps = self.published.swaps();
-        if swaps != self.swaps {
-            self.swaps = swaps;
+        let changes = self.published.changes();
+        if changes != self.changes {
+            self.changes = changes;
             self.catalog = self.published.catalog();
+            self.damaged = self.published.damaged();
             self.open.clear();
             self.texts.forget();
         }
@@ -197,7 +205,14 @@ impl Files {
         {
             return Ok(content.clone());
         }
-        let name = self.catalog.entry(id).name;
+        let EntryView { name, content, .. } = self.catalog.entry(id);
+        if matches!(content, Stored::Image(hash) if self.damaged.contains(&hash)) {
+            self.counters.files_unreadable += 1;
+            if let Some(suppressed) = self.quiet.lets(Cause::ImageUnreadable, self.clock.now()) {
+                tracing::error!(name, suppressed, "damaged file not served: import it again");
+            }
+            return Err(DAMAGED);
+        }
         let image = self.catalog.open(id).map_err(|why| {
             self.counters.files_unreadable += 1;
             if let Some(suppressed) = self.quiet.lets(Cause::ImageUnreadable, self.clock.now()) {

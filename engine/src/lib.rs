@@ -10,6 +10,7 @@ pub mod bits;
 pub mod board;
 pub mod clock;
 pub mod files;
+pub mod inspect;
 #[allow(
     unsafe_code,
     reason = "the ring, the socket calls and what they point to"

@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 use crate::board::{self, Board, Kind};
 use crate::io::Socket;
 use crate::limits;
+use crate::published::Published;
 use crate::tally::{Shown, Tally};
 
 /// What the metrics are read from.
@@ -29,6 +30,8 @@ pub struct Sources {
     pub boards: Vec<Arc<Board>>,
     /// Of each worker.
     pub sockets: Vec<Arc<[Socket]>>,
+    /// What is served.
+    pub published: Arc<Published>,
     /// The driver in use.
     pub driver: &'static str,
     /// Of events and reports.
@@ -64,6 +67,14 @@ impl Collector for Sources {
                 ConstCounter::new(number).encode(family.encode_family(&[label])?)?;
             }
         }
+        let damaged = self.published.damaged().len() as u64;
+        let help = "Images in service that are damaged, and refused";
+        ConstGauge::new(damaged).encode(encoder.encode_descriptor(
+            "images_damaged",
+            help,
+            None,
+            MetricType::Gauge,
+        )?)?;
         let drops: u64 = self
             .sockets
             .iter()

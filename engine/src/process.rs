@@ -20,6 +20,7 @@ use crate::binding::{self, Bound, WorkerSockets};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::files::Files;
+use crate::inspect::Inspector;
 use crate::io::{
     Doorbell, Driver, Multishot, Parts, Portable, RingError, Uring, block_on, probe, start,
     supported,
@@ -114,9 +115,12 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
         };
         spawn("status", move || status::serve(&socket, &serving))?;
     }
+    let inspector = Inspector::new(published.clone(), clock);
+    let damaged = published.clone();
     let watcher = Watcher::new(reader, published, team.doorbells.clone())
         .map_err(system("catalogs/ cannot be watched (inotify)"))?;
     spawn("catalogs", move || watcher.run())?;
+    spawn("inspector", move || inspector.run())?;
     let driver = carrier.name();
     if let Some(server) = metrics {
         let address = server.address().map_err(system("getsockname"))?;
@@ -126,6 +130,7 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
             server.run(Sources {
                 boards,
                 sockets,
+                published: damaged,
                 driver,
                 tally,
             });

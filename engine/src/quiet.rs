@@ -17,6 +17,14 @@ pub enum Cause {
     ImageUnreadable,
     /// A text that is too large to be converted.
     TextRefused,
+    /// A transfer that came to its end.
+    Completed,
+    /// A transfer of which only the last ACK is missing.
+    Unconfirmed,
+    /// A client that wanted to know a size.
+    Probe,
+    /// A transfer whose client asked for something else.
+    Replaced,
     /// A transfer whose client fell silent.
     TimedOut,
     /// A transfer that could not be sent.

@@ -38,6 +38,9 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_eventfd2,
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
+    // The inspector makes itself the least of all threads.
+    libc::SYS_getpriority,
+    libc::SYS_setpriority,
     // The metrics' connections.
     libc::SYS_accept,
     libc::SYS_accept4,

@@ -197,14 +197,24 @@ fn report_end(ended: &Ended<Content>, quiet: &Quiet, now: Time) {
     let millis = u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX);
     match ended.outcome {
         Outcome::Completed => {
-            tracing::debug!(%client, file, bytes, resent, millis, "transfer completed");
+            if let Some(suppressed) = quiet.lets(Cause::Completed, now) {
+                tracing::debug!(%client, file, bytes, resent, millis, suppressed, "transfer completed");
+            }
         }
-        Outcome::Probe => tracing::debug!(%client, file, "size probe answered"),
+        Outcome::Probe => {
+            if let Some(suppressed) = quiet.lets(Cause::Probe, now) {
+                tracing::debug!(%client, file, suppressed, "size probe answered");
+            }
+        }
         Outcome::Unconfirmed => {
-            tracing::debug!(%client, file, bytes, resent, millis, "transfer sent to its end; the last ACK is missing");
+            if let Some(suppressed) = quiet.lets(Cause::Unconfirmed, now) {
+                tracing::debug!(%client, file, bytes, resent, millis, suppressed, "transfer sent to its end; the last ACK is missing");
+            }
         }
         Outcome::Replaced => {
-            tracing::debug!(%client, file, bytes, millis, "transfer replaced by a new request");
+            if let Some(suppressed) = quiet.lets(Cause::Replaced, now) {
+                tracing::debug!(%client, file, bytes, millis, suppressed, "transfer replaced by a new request");
+            }
         }
         Outcome::Aborted(code) => {
             if let Some(suppressed) = quiet.lets(Cause::Aborted, now) {

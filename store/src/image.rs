@@ -9,6 +9,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::disk::{Directory, Disk, FileKind};
+use crate::limits::COPY_BYTES;
 use crate::map::MappedFile;
 use crate::{ImageHash, Snapshot, layout};
 
@@ -111,6 +112,26 @@ impl Image {
                 buf[..count].copy_from_slice(&content[start..start + count]);
                 Ok(count)
             }
+        }
+    }
+
+    /// Whether the octets are those that `hash` names. Reads all of them through the file, a bounded piece at a time, and calls
+    /// `between` after each piece.
+    ///
+    /// # Errors
+    /// The disk could not give them.
+    pub fn matches(&self, hash: ImageHash, between: &mut dyn FnMut()) -> io::Result<bool> {
+        let mut hasher = blake3::Hasher::new();
+        let mut piece = vec![0; COPY_BYTES];
+        let mut offset = 0;
+        loop {
+            let count = self.read_at(offset, &mut piece)?;
+            if count == 0 {
+                return Ok(hasher.finalize().as_bytes() == hash.as_bytes());
+            }
+            hasher.update(&piece[..count]);
+            offset += count as u64;
+            between();
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cargo_metadata::{MetadataCommand, Package};
+use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use daybreak_tests::programs;
 use daybreak_tests::tree::{self, SourceFile};
 
@@ -23,6 +23,16 @@ const PROOFS: [&str; 2] = ["daybreak-bench", "daybreak-tests"];
 
 /// The crates that decide and never act: no clock, no socket, no file, no thread.
 const SANS_IO: [&str; 2] = ["tftp", "sync"];
+
+/// What those may be built on: libraries that compute, and open, time or start nothing by themselves.
+const SANS_IO_LIBRARIES: [&str; 6] = [
+    "blake3",
+    "hashbrown",
+    "rand_chacha",
+    "serde",
+    "siphasher",
+    "thiserror",
+];
 
 /// Where unsafe code may be.
 const UNSAFE_ALLOWED: [&str; 2] = ["engine/src/io/", "store/src/map.rs"];
@@ -101,6 +111,31 @@ fn sans_io_crates_name_no_clock_socket_file_or_thread() {
 }
 
 #[test]
+fn sans_io_crates_are_built_on_what_only_computes() {
+    let metadata = MetadataCommand::new()
+        .manifest_path(programs::repository().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo metadata");
+    let mut violations = Vec::new();
+    for folder in SANS_IO {
+        let package = metadata
+            .packages
+            .iter()
+            .find(|package| package.name.as_str() == format!("daybreak-{folder}"));
+        let dependencies = &package.expect("a crate of the workspace").dependencies;
+        violations.extend(
+            dependencies
+                .iter()
+                .filter(|dependency| dependency.kind != DependencyKind::Development)
+                .filter(|dependency| !SANS_IO_LIBRARIES.contains(&dependency.name.as_str()))
+                .map(|dependency| format!("{folder} may not be built on {}", dependency.name)),
+        );
+    }
+    assert_none(&violations);
+}
+
+#[test]
 fn unsafe_code_is_only_where_the_kernel_and_the_maps_are() {
     // Joined here, so that this file does not hold the words.
     let words = ["{", "fn", "impl", "extern"].map(|what| ["unsafe", what].join(" "));
@@ -160,27 +195,35 @@ fn every_statement_of_the_protocol_names_its_test_or_its_reason() {
         .iter()
         .find(|file| file.path.ends_with("docs/protocol.md"));
     let document = document.expect("docs/protocol.md");
-    let functions: BTreeSet<&str> = files
+    let tests: BTreeSet<&str> = files
         .iter()
         .filter(|file| file.has_extension("rs"))
-        .flat_map(|file| file.text.lines())
-        .filter_map(|line| line.trim().strip_prefix("fn ")?.split_once('('))
-        .map(|(name, _)| name)
+        .flat_map(|file| tests_of(&file.text))
         .collect();
 
     let mut violations = Vec::new();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut cited) = (BTreeSet::new(), BTreeSet::new());
     for (number, proof) in document.text.lines().filter_map(statement) {
         seen.insert(number);
-        let tests: Vec<&str> = citations(proof).collect();
-        if tests.is_empty() && proof.split_whitespace().count() < REASON_WORDS_MIN {
+        let named: Vec<&str> = citations(proof).collect();
+        if named.is_empty() && proof.split_whitespace().count() < REASON_WORDS_MIN {
             violations.push(format!(
                 "statement {number} has neither a test nor a reason"
             ));
         }
-        let absent = tests.into_iter().filter(|test| !functions.contains(test));
-        violations.extend(absent.map(|test| format!("statement {number}: no test `{test}`")));
+        for test in named {
+            if !tests.contains(test) {
+                violations.push(format!("statement {number}: no test `{test}`"));
+            }
+            if number_of(test) != Some(number) {
+                violations.push(format!("statement {number} names `{test}`"));
+            }
+            cited.insert(test);
+        }
     }
+    let numbered = tests.iter().filter(|test| number_of(test).is_some());
+    let uncited = numbered.filter(|test| !cited.contains(*test));
+    violations.extend(uncited.map(|test| format!("no row names `{test}`")));
     let absent = STATEMENTS.filter(|number| !seen.contains(number));
     violations.extend(absent.map(|number| format!("statement {number} has no row")));
     assert_none(&violations);
@@ -195,9 +238,31 @@ fn statement(line: &str) -> Option<(u32, &str)> {
 
 /// The tests that a cell names: words in backquotes such as `c26_a_duplicate_ack_…`.
 fn citations(cell: &str) -> impl Iterator<Item = &str> {
-    cell.split('`').skip(1).step_by(2).filter(|word| {
-        let number = word.strip_prefix('c').and_then(|rest| rest.split_once('_'));
-        number.is_some_and(|(digits, _)| digits.parse::<u32>().is_ok())
+    let words = cell.split('`').skip(1).step_by(2);
+    words.filter(|word| number_of(word).is_some())
+}
+
+/// The statement that a test is of, by its name.
+fn number_of(test: &str) -> Option<u32> {
+    let (digits, _) = test.strip_prefix('c')?.split_once('_')?;
+    digits.parse().ok()
+}
+
+/// The names of the tests in a Rust file: functions right after `#[test]`, or after attributes that follow it.
+fn tests_of(text: &str) -> impl Iterator<Item = &str> {
+    let mut after_test = false;
+    text.lines().filter_map(move |line| {
+        let line = line.trim();
+        if line == "#[test]" {
+            after_test = true;
+            return None;
+        }
+        let name = line
+            .strip_prefix("fn ")
+            .and_then(|line| line.split_once('('));
+        let found = name.filter(|_| after_test);
+        after_test &= line.starts_with("#[");
+        Some(found?.0)
     })
 }
 

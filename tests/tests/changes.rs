@@ -1,6 +1,6 @@
 //! What is served changes, or breaks, while it is served: publishing, killing, a full disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,15 +174,7 @@ fn a_damaged_image_is_found_by_verify_and_named() {
     site.import("whole", &content::octets(12, 10_000));
     site.import("broken", &content::octets(13, 20_000));
     assert!(site.admin(&["verify"]).status.success());
-    let folders = std::fs::read_dir(site.data().join("images")).expect("images");
-    let image = folders
-        .flat_map(|folder| std::fs::read_dir(folder.expect("a folder").path()).expect("a folder"))
-        .map(|file| file.expect("an image").path())
-        .find(|file| {
-            file.metadata()
-                .is_ok_and(|metadata| metadata.len() == 20_000)
-        });
-    damage(&image.expect("an image of that length"));
+    damage(&image_of(&site, 20_000));
     let verified = site.admin(&["verify"]);
     assert!(!verified.status.success(), "verify finds nothing");
     let said =
@@ -191,6 +183,42 @@ fn a_damaged_image_is_found_by_verify_and_named() {
         said.contains("broken") && !said.contains("whole"),
         "verify said: {said}"
     );
+}
+
+#[test]
+fn a_damaged_image_is_refused_by_name_until_it_is_imported_again() {
+    let (whole, broken) = (content::octets(14, 10_000), content::octets(15, 3_000_000));
+    let site = Site::new();
+    site.import("whole", &whole);
+    site.import("broken", &broken);
+    damage(&image_of(&site, 3_000_000));
+    let engine = site.engine(&[]);
+    let fetch = || Fetch::new(Client::Curl, engine.address());
+    engine
+        .process()
+        .wait_for("the damage is found", PUBLISH_PATIENCE, |line| {
+            line.contains("damaged file: refused from now on")
+                .then_some(())
+        });
+    assert!(fetch().run("broken").content.is_none(), "damage was served");
+    fetch().expect("whole", &whole);
+    // What the message says to do.
+    assert!(!site.admin(&["verify", "--quarantine"]).status.success());
+    site.import("broken", &broken);
+    poll::until("the file is served again", PUBLISH_PATIENCE, || {
+        (fetch().run("broken").content? == broken).then_some(())
+    });
+    fetch().expect("whole", &whole);
+}
+
+/// The file of the image of that length.
+fn image_of(site: &Site, bytes: u64) -> PathBuf {
+    let folders = std::fs::read_dir(site.data().join("images")).expect("images");
+    let mut files = folders
+        .flat_map(|folder| std::fs::read_dir(folder.expect("a folder").path()).expect("a folder"))
+        .map(|file| file.expect("an image").path());
+    let image = files.find(|file| file.metadata().is_ok_and(|found| found.len() == bytes));
+    image.expect("an image of that length")
 }
 
 /// Changes octets in the middle of a file, as a broken disk does: in place, whatever its permissions.
