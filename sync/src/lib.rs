@@ -7,6 +7,9 @@
 //! - Images travel first, by content hash, verified; then the objects that name them; then the publish.
 //! - Messages carry content hashes and object keys: no paths, nothing executable, every length bounded.
 //! - No socket, no disk, no clock: bytes and time come in, bytes and decisions go out.
+//!
+//! [`session::Session`] is one server's side of the pair; [`host::Host`] is what it needs from the server; [`wire`] is what the
+//! two say; [`Row`] and [`Book`] are what they keep; [`manual`] is the synchronization by hand. `docs/sync.md` tells it as a story.
 #![no_std]
 #![forbid(unsafe_code)]
 

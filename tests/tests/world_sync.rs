@@ -20,24 +20,28 @@
 //!
 //! | invariant | monitor |
 //! |---|---|
-//! | S1 equal after the faults | `world.rs`: rows, heads, sums, images; no unexplained difference on the way |
+//! | S1 equal after the faults | `judge.rs`: rows, heads, sums, images; no unexplained difference on the way |
 //! | S2 what was acknowledged is there, or a conflict | `observer.rs`; a lost tail only where a disk lied |
-//! | S3 nothing is told before it is on the disk, no head goes back | `World::watch` |
+//! | S3 nothing is told before it is on the disk, no head goes back | `judge.rs` |
 //! | S4 images before the rows that name them | `Disk::check_rows` |
 //! | S5 merge | `sync/tests/merge.rs` |
-//! | S6 damage is found, never passed on, fetched again | `Disk::finish_image`, `World::is_equal` |
+//! | S6 damage is found, never passed on, fetched again | `Disk::finish_image`, `judge.rs` |
 //! | S7 all or nothing | `Disk::commit` with crashes before and after |
-//! | S8 no acknowledgement without the disk | `World::watch` |
+//! | S8 no acknowledgement without the disk | `judge.rs` |
 //! | S9 deletes stay deleted | `observer.rs` |
 //! | S10 epochs, S13 replay, S14 versions, S15 hostile peers | `special.rs` |
-//! | S11 stamps increase | `World::edit`, `sync/src/stamp.rs` |
+//! | S11 stamps increase | `acts.rs`, `sync/src/stamp.rs` |
 //! | S12 seats | not here: licences are not synchronized |
 //! | S16 generations | the store's own tests |
 //!
 //! That each can fail is shown by `sabotage.rs`.
 
+#[path = "world_sync/acts.rs"]
+mod acts;
 #[path = "world_sync/disk.rs"]
 mod disk;
+#[path = "world_sync/judge.rs"]
+mod judge;
 #[path = "world_sync/observer.rs"]
 mod observer;
 #[path = "world_sync/plan.rs"]
@@ -46,6 +50,8 @@ mod plan;
 mod sabotage;
 #[path = "world_sync/special.rs"]
 mod special;
+#[path = "world_sync/wire.rs"]
+mod wire;
 #[path = "world_sync/world.rs"]
 mod world;
 
