@@ -15,6 +15,7 @@ mod damage;
 pub mod database;
 pub mod edge;
 pub mod effective;
+pub mod events;
 pub mod http;
 pub mod import;
 pub mod kind;

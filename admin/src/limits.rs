@@ -148,3 +148,26 @@ pub const UNKNOWN_CHOICES_MAX: usize = 32;
 
 /// A terminal that showed this lately that it lives is not dead, and is not replaced.
 pub const ONLINE_MS: u64 = 2 * 60 * 1000;
+
+/// How often the journal of events is looked at.
+pub const EVENTS_LOOK: Duration = Duration::from_millis(200);
+/// How often old events are looked for.
+pub const EVENTS_RETAIN_EVERY: Duration = Duration::from_secs(60);
+/// Events removed at a time, so that new ones need not wait.
+pub const EVENTS_REMOVED_AT_ONCE: u32 = 10_000;
+/// Events that are kept, whatever their age. Beyond it: the oldest are removed.
+pub const EVENTS_MAX: u32 = 5_000_000;
+/// Days for which events are kept, unless a setting says otherwise.
+pub const EVENT_DAYS: u16 = 90;
+/// Days for which events may be kept. Beyond it: refused.
+pub const EVENT_DAYS_MAX: u16 = 3650;
+/// How much later than announced a report may come.
+pub const REPORT_GRACE_MS: u64 = 10_000;
+/// Streams of events at once. Beyond it: refused, to be tried again.
+pub const STREAMS_MAX: usize = 64;
+/// How long a stream of events goes on; then its client comes again, and is looked at again.
+pub const STREAM_TIME: Duration = Duration::from_secs(15 * 60);
+/// How often a stream that has nothing to say says so.
+pub const STREAM_BEAT: Duration = Duration::from_secs(15);
+/// Events that a stream reads at a time.
+pub const STREAM_EVENTS: u32 = 200;

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::kind::{Body, Kind, MacAddress, Role, TerminalGroup, User};
+use crate::kind::{Body, Kind, MacAddress, Role, Setting, TerminalGroup, User};
+use crate::limits::EVENT_DAYS;
 use crate::object::{Id, Object};
 use crate::security::{BuiltInRole, Digest, Rights};
 
@@ -102,6 +103,16 @@ impl Site {
     #[must_use]
     pub fn object(&self, kind: Kind, id: &Id) -> Option<&Arc<Object>> {
         self.table(kind).object(id)
+    }
+
+    /// Days for which events are kept.
+    #[must_use]
+    pub fn event_days(&self) -> u16 {
+        let id = Id::parse("event-days").expect("a key");
+        match self.object(Kind::Setting, &id).map(|object| &object.body) {
+            Some(Body::Setting(Setting::EventDays(days))) => *days,
+            _ => EVENT_DAYS,
+        }
     }
 
     /// All objects.

@@ -13,6 +13,8 @@ fn address(path: &str) -> String {
     path.replace("{id}", "nothing")
         .replace("{mac}", "52:54:00:00:00:01")
         .replace("{name:.*}", "nothing/at-all")
+        // A stream does not end by itself: this one is refused when it was let in.
+        .replace("/stream", "/stream?after=wrong")
 }
 
 fn key_with(admin: &Client<'_>, name: &str, rights: &[&str]) -> String {
@@ -110,7 +112,7 @@ fn every_route_that_needs_a_right_refuses_who_has_another() {
         let answer = say(&monitor);
         if BuiltInRole::Monitor.allows(right) {
             assert!(
-                [200, 404].contains(&answer.status),
+                [200, 400, 404].contains(&answer.status),
                 "{place}: {}",
                 answer.status
             );

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use daybreak_admin::effective::PROBLEM_CODES;
+use daybreak_admin::events::KINDS;
 use daybreak_admin::http::{Code, document, routes};
 use daybreak_admin::security::{BuiltInRole, Right};
 
@@ -61,7 +62,7 @@ fn the_document_describes_every_route_and_every_reference_leads_somewhere() {
             "{name}"
         );
     }
-    for sealed in ["\"verifier\"", "\"digest\""] {
+    for sealed in ["\"verifier\"", "\"digest\"", "\"status_key\""] {
         assert!(!text.contains(sealed), "{sealed}");
     }
 }
@@ -86,6 +87,7 @@ fn the_tables_of_codes_and_rights_are_those_of_the_code() {
         )
     });
     let problems = PROBLEM_CODES.map(|(code, meaning)| format!("| `{code}` | {meaning} |\n"));
+    let events = KINDS.map(|(kind, meaning)| format!("| `{kind}` | {meaning} |\n"));
     let mut text = std::fs::read_to_string(path("api.md")).expect("docs/api.md");
     for (name, head, rows) in [
         (
@@ -102,6 +104,11 @@ fn the_tables_of_codes_and_rights_are_those_of_the_code() {
             "problems",
             "| code | what it means |\n|---|---|\n",
             problems.concat(),
+        ),
+        (
+            "events",
+            "| event | what it means |\n|---|---|\n",
+            events.concat(),
         ),
     ] {
         let (open, close) = (

@@ -28,6 +28,7 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod status;
 pub mod storm;
 pub mod tally;
 pub mod timeline;

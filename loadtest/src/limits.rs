@@ -87,3 +87,9 @@ pub fn raise_descriptors(concurrency: u32) -> Result<(), TooFewDescriptors> {
         limit: now.maximum.unwrap_or(u64::MAX),
     })
 }
+
+/// How long an engine may take to answer a status report. Beyond it: it is sent again.
+pub const STATUS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a status report is sent. Beyond it: the engine is said not to answer.
+pub const STATUS_TRIES: u32 = 4;

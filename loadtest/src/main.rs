@@ -10,6 +10,7 @@ use daybreak_loadtest::args::Args;
 use daybreak_loadtest::plan::Plan;
 use daybreak_loadtest::report::Report;
 use daybreak_loadtest::run;
+use daybreak_loadtest::status::{self, StatusArgs};
 use daybreak_loadtest::storm::command::{self, MergeArgs, StormArgs};
 use daybreak_loadtest::watch::{Bar, Nobody, Watch};
 
@@ -28,6 +29,7 @@ struct Cli {
 enum Command {
     Storm(StormArgs),
     Merge(MergeArgs),
+    Status(StatusArgs),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Some(Command::Storm(args)) => command::storm(args),
         Some(Command::Merge(args)) => command::merge(args),
+        Some(Command::Status(args)) => status::run(args),
         None => boot(cli.boot),
     };
     match done {

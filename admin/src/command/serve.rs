@@ -78,11 +78,13 @@ pub(super) fn serve(data: &Path, args: &ServeArgs) -> Result<Exit> {
     actix_web::rt::System::new().block_on(async move {
         let application = Application::build(&settings, Arc::new(Machine), Arc::new(Machine))?;
         announce(&application)?;
+        let follower = application.follower();
         let server = application.into_server();
         let handle = server.handle();
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot wait for signals")?;
         std::thread::spawn(move || {
             if signals.forever().next().is_some() {
+                follower.stop();
                 // Told at once; the server itself is awaited below.
                 drop(handle.stop(true));
             }

@@ -11,6 +11,7 @@ mod unknown;
 
 pub use accounts::SessionRow;
 pub use rows::{AuditRow, Row};
+pub(crate) use schema::bring_up_to_date;
 pub use unknown::UnknownRow;
 
 use std::fs::{self, File, OpenOptions};
@@ -94,26 +95,8 @@ pub struct Database {
 impl Database {
     /// Opens `config.db` at `path`, making it (mode 0600) and bringing it to the current format.
     pub fn open(path: &Path, entropy: &dyn Entropy) -> Result<Self, DatabaseError> {
-        let failed = |source| DatabaseError::Open {
-            path: path.display().to_string(),
-            source,
-        };
         let lock = locked(path)?;
-        // Made by us, so that it never has another mode; SQLite gives its WAL the mode of the file.
-        let mut create = OpenOptions::new();
-        create
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
-        create.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-        let file = create.open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        }
-        drop(file);
-        let mut connection = Connection::open(path)?;
+        let mut connection = open_file(path)?;
         connection.busy_timeout(DATABASE_WAIT)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
@@ -159,6 +142,29 @@ fn locked(path: &Path) -> Result<File, DatabaseError> {
             Err(error) => return Err(failed(error.into())),
         }
     }
+}
+
+/// Opens the database at `path`, making it (mode 0600).
+pub(crate) fn open_file(path: &Path) -> Result<Connection, DatabaseError> {
+    let failed = |source| DatabaseError::Open {
+        path: path.display().to_string(),
+        source,
+    };
+    // Made by us, so that it never has another mode; SQLite gives its WAL the mode of the file.
+    let mut create = OpenOptions::new();
+    create
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    create.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    let file = create.open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    drop(file);
+    Ok(Connection::open(path)?)
 }
 
 /// Where the numbering of changes and the hybrid clock go on.

@@ -1,6 +1,6 @@
 //! The format of the database, and the way from each older one to it.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::DatabaseError;
 use crate::object::NodeId;
@@ -65,7 +65,20 @@ const STEPS: [&str; 2] = [
 
 /// Brings the database to the current format, in one transaction.
 pub(super) fn migrate(connection: &mut Connection, fresh: NodeId) -> Result<(), DatabaseError> {
-    let known = STEPS.len().cast_signed() as i64;
+    bring_up_to_date(connection, &STEPS, |transaction| {
+        let insert = "INSERT INTO node (only, id, change) VALUES (1, ?1, 0)";
+        transaction.execute(insert, [fresh.to_string()])?;
+        Ok(())
+    })
+}
+
+/// Brings a database to the format that the last of `steps` makes, in one transaction; a new one gets its first rows by `begin`.
+pub(crate) fn bring_up_to_date(
+    connection: &mut Connection,
+    steps: &[&str],
+    begin: impl FnOnce(&Transaction<'_>) -> Result<(), DatabaseError>,
+) -> Result<(), DatabaseError> {
+    let known = steps.len().cast_signed() as i64;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > known {
@@ -73,12 +86,11 @@ pub(super) fn migrate(connection: &mut Connection, fresh: NodeId) -> Result<(), 
     }
     let done = usize::try_from(found)
         .map_err(|_| DatabaseError::Damaged(format!("it has format {found}")))?;
-    for step in &STEPS[done..] {
+    for step in &steps[done..] {
         transaction.execute_batch(step)?;
     }
     if done == 0 {
-        let insert = "INSERT INTO node (only, id, change) VALUES (1, ?1, 0)";
-        transaction.execute(insert, [fresh.to_string()])?;
+        begin(&transaction)?;
     }
     transaction.pragma_update(None, "user_version", known)?;
     transaction.commit()?;

@@ -16,6 +16,7 @@ use super::tls::{self, TlsError};
 use crate::configuration::Configuration;
 use crate::database::DatabaseError;
 use crate::edge::{Clock, Entropy};
+use crate::events::Follower;
 use crate::limits::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, REQUEST_HEAD_WAIT, SHUTDOWN_SECONDS};
 use crate::publish::Publisher;
 use crate::security::{Gate, Secret};
@@ -87,6 +88,7 @@ pub struct Application {
     set_up: Option<Secret>,
     secure: bool,
     configuration: Arc<Configuration>,
+    follower: Arc<Follower>,
 }
 
 impl Application {
@@ -113,11 +115,18 @@ impl Application {
         )?);
         let (gate, set_up) = Gate::open(Arc::clone(&configuration))?;
         let publisher = Publisher::start(Arc::clone(&configuration), Store::open(&settings.data)?)?;
+        let follower = Follower::start(
+            &settings.data,
+            Arc::clone(&configuration),
+            publisher.waker(),
+        )?;
+        let follower = Arc::new(follower);
         let state = web::Data::new(State::new(
             Arc::clone(&configuration),
             store,
             publisher,
             gate,
+            Arc::clone(&follower),
             secure,
         ));
         let mut http = HttpServer::new(move || {
@@ -159,6 +168,7 @@ impl Application {
             set_up,
             secure,
             configuration,
+            follower,
         })
     }
 
@@ -188,6 +198,12 @@ impl Application {
     pub fn set_up_link(&self) -> Option<String> {
         let secret = self.set_up.as_ref()?;
         Some(format!("{}/setup#{}", self.url(), secret.reveal()))
+    }
+
+    /// Events: streams of them end when following is stopped, which is to be done before the server is.
+    #[must_use]
+    pub fn follower(&self) -> Arc<Follower> {
+        Arc::clone(&self.follower)
     }
 
     /// The server: to be awaited, and stopped by its handle.

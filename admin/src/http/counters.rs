@@ -1,6 +1,6 @@
 //! What is counted, for `/metrics`.
 
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::events::FollowerCounts;
 use crate::publish::Publication;
 use crate::site::Site;
 
@@ -36,6 +37,7 @@ pub(super) struct Counters {
     problems: Gauge<i64, AtomicI64>,
     publish_seconds: Gauge<f64, AtomicU64>,
     publish_failing: Gauge<i64, AtomicI64>,
+    events_failing: Gauge<i64, AtomicI64>,
 }
 
 impl Counters {
@@ -51,6 +53,7 @@ impl Counters {
             problems: Gauge::default(),
             publish_seconds: Gauge::default(),
             publish_failing: Gauge::default(),
+            events_failing: Gauge::default(),
             registry: Registry::default(),
         };
         let c = &counters;
@@ -95,6 +98,11 @@ impl Counters {
             "1 while publishing fails",
             c.publish_failing.clone(),
         );
+        registry.register(
+            "events_failing",
+            "1 while the journal of events is not followed",
+            c.events_failing.clone(),
+        );
         Counters {
             registry,
             ..counters
@@ -121,6 +129,7 @@ impl Counters {
         &self,
         site: &Site,
         publication: &Publication,
+        events: &FollowerCounts,
     ) -> Result<String, core::fmt::Error> {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -139,7 +148,33 @@ impl Counters {
         self.publish_seconds.set(publication.took.as_secs_f64());
         self.publish_failing
             .set(i64::from(publication.error.is_some()));
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        self.events_failing.set(whole(read(&events.failing)));
         let mut text = String::new();
+        let mut followed = Registry::with_prefix("daybreak_admin");
+        for (name, help, counter) in [
+            ("events", "Events stored", &events.events),
+            (
+                "events_unknown",
+                "Records of the journal that a newer engine wrote",
+                &events.unknown,
+            ),
+            (
+                "events_removed",
+                "Events removed because they were too old or too many",
+                &events.removed,
+            ),
+            (
+                "journal_files_lost",
+                "Journal files removed before they were read",
+                &events.files_lost,
+            ),
+        ] {
+            let shown = Counter::<u64, AtomicU64>::default();
+            shown.inc_by(read(counter));
+            followed.register(name, help, shown);
+        }
+        prometheus_client::encoding::text::encode_registry(&mut text, &followed)?;
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
     }

@@ -11,12 +11,14 @@ use utoipa::ToSchema;
 use super::accounts::{LogIn, Me, NewPassword, OwnPassword, SetUp};
 use super::bulk::ReportView;
 use super::error::{Code, ErrorBody};
+use super::events::{self, EventPage, StatusView};
 use super::files::{FilePage, FileView, HASH_HEADER};
 use super::guard::Access;
 use super::listing;
 use super::table::{Route, routes};
 use super::units::{Copy, Replacement, UnitsView};
 use super::views::{AuditPage, EffectiveView, ProblemsView, PublicationView, RightView};
+use crate::events::EventRow;
 use crate::kind::{
     ApiKey, BootServer, FirmwarePackage, Kind, Module, Role, Setting, TermCap, Terminal,
     TerminalGroup, TerminalServer, User,
@@ -376,6 +378,22 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
             ]
             .map(query)
             .into();
+        }
+        ("GET", "/api/v1/terminals/{id}/status") => {
+            shape.response = as_json(&schemas.put::<StatusView>());
+        }
+        ("GET", "/api/v1/events") => {
+            shape.response = as_json(&schemas.put::<EventPage>());
+            shape.parameters = events::PARAMETERS.map(query).into();
+        }
+        ("GET", "/api/v1/events/stream") => {
+            schemas.put::<EventRow>();
+            shape.response = text("text/event-stream");
+            shape.parameters = events::STREAM_PARAMETERS.map(query).into();
+            shape.parameters.push(json!({
+                "name": "Last-Event-ID", "in": "header", "schema": {"type": "string"},
+                "description": "Only events after this number: what a browser sends by itself when it connects again.",
+            }));
         }
         ("GET", "/api/v1/files") => {
             shape.response = as_json(&schemas.put::<FilePage>());

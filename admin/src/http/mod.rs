@@ -6,6 +6,7 @@ mod bulk;
 mod counters;
 mod document;
 mod error;
+mod events;
 mod files;
 mod guard;
 mod listing;

@@ -8,7 +8,8 @@ use tokio::sync::Semaphore;
 use super::counters::Counters;
 use super::error::{ApiError, Code};
 use crate::configuration::{Actor, Configuration, Edit};
-use crate::limits::{PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX};
+use crate::events::Follower;
+use crate::limits::{PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX, STREAMS_MAX};
 use crate::object::{Id, Object};
 use crate::publish::Publisher;
 use crate::security::Gate;
@@ -19,6 +20,8 @@ pub(super) struct State {
     pub(super) store: Store,
     pub(super) publisher: Publisher,
     pub(super) gate: Gate,
+    pub(super) follower: Arc<Follower>,
+    pub(super) streams: Arc<Semaphore>,
     pub(super) counters: Counters,
     // Whether cookies may be sent over plain HTTP: on loopback only.
     pub(super) secure: bool,
@@ -34,6 +37,7 @@ impl State {
         store: Store,
         publisher: Publisher,
         gate: Gate,
+        follower: Arc<Follower>,
         secure: bool,
     ) -> Self {
         State {
@@ -41,6 +45,8 @@ impl State {
             store,
             publisher,
             gate,
+            follower,
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             counters: Counters::new(),
             secure,
             imports: Arc::new(Semaphore::new(1)),
@@ -51,9 +57,8 @@ impl State {
 
     /// When this terminal last showed that it lives, in milliseconds since 1970, as far as that is known here.
     pub(super) fn last_seen_ms(&self, terminal: &Id) -> Option<u64> {
-        // Lights are not counted yet: nothing is known of any terminal.
-        let _ = terminal;
-        None
+        let status = self.follower.book().status(terminal.as_str());
+        status.ok().flatten()?.seen_ms()
     }
 
     /// Makes `edits` off the event loop, and has them published.

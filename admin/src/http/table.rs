@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
-use super::{accounts, bulk, files, objects, page, units, views};
+use super::{accounts, bulk, events, files, objects, page, units, views};
 use crate::kind::Kind;
 use crate::security::Right;
 
@@ -309,6 +309,27 @@ fn of_rights(routes: &mut Vec<Route>) {
         right(Right::AuditRead),
         "Who changed what, newest first",
         || web::get().to(views::audit),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/terminals/{id}/status"),
+        right(Right::EventsRead),
+        "How a terminal is: its light, its last boot, what it reports",
+        || web::get().to(events::status),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/events"),
+        right(Right::EventsRead),
+        "What happened, newest first",
+        || web::get().to(events::list),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/events/stream"),
+        right(Right::EventsRead),
+        "What happens, as server-sent events",
+        || web::get().to(events::stream),
     );
     add(
         routes,

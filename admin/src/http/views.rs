@@ -229,7 +229,9 @@ pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
 
 pub(super) async fn metrics(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let site = state.configuration.site();
-    let text = state.counters.text(&site, &state.publisher.publication());
+    let publication = state.publisher.publication();
+    let counts = state.follower.counts();
+    let text = state.counters.text(&site, &publication, counts);
     let text = text.map_err(|error| ApiError::internal(&error))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(HttpResponse::Ok().content_type(kind).body(text))

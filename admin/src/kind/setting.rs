@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::terminal::Settings;
 use super::unknown::UnknownTerminals;
 use super::{Fault, Reference};
+use crate::limits::EVENT_DAYS_MAX;
 use crate::object::Id;
 use crate::publish::{Script, ScriptTemplate};
 
@@ -34,11 +35,13 @@ pub enum Setting {
     UnknownPxelinuxScript(ScriptTemplate),
     /// The template of `grub.cfg-unknown`.
     UnknownGrubScript(ScriptTemplate),
+    /// Days for which events are kept: 1 to 3650; otherwise 90.
+    EventDays(u16),
 }
 
 impl Setting {
     /// Every key.
-    pub const KEYS: [&'static str; 8] = [
+    pub const KEYS: [&'static str; 9] = [
         "terminal-defaults",
         "ipxe-script",
         "pxelinux-script",
@@ -47,6 +50,7 @@ impl Setting {
         "unknown-ipxe-script",
         "unknown-pxelinux-script",
         "unknown-grub-script",
+        "event-days",
     ];
 
     /// The key of the policy for units that are no terminal's.
@@ -64,6 +68,7 @@ impl Setting {
             Setting::UnknownIpxeScript(_) => Setting::KEYS[5],
             Setting::UnknownPxelinuxScript(_) => Setting::KEYS[6],
             Setting::UnknownGrubScript(_) => Setting::KEYS[7],
+            Setting::EventDays(_) => Setting::KEYS[8],
         }
     }
 
@@ -83,7 +88,9 @@ impl Setting {
     #[must_use]
     pub fn template(&self) -> Option<(Script, &ScriptTemplate)> {
         match self {
-            Setting::TerminalDefaults(_) | Setting::UnknownTerminals(_) => None,
+            Setting::TerminalDefaults(_) | Setting::UnknownTerminals(_) | Setting::EventDays(_) => {
+                None
+            }
             Setting::IpxeScript(template) => Some((Script::Ipxe, template)),
             Setting::PxelinuxScript(template) => Some((Script::Pxelinux, template)),
             Setting::GrubScript(template) => Some((Script::Grub, template)),
@@ -97,6 +104,10 @@ impl Setting {
         match self {
             Setting::TerminalDefaults(settings) => return settings.check("value"),
             Setting::UnknownTerminals(policy) => return policy.check(),
+            Setting::EventDays(days) if !(1..=EVENT_DAYS_MAX).contains(days) => {
+                let why = format!("events are kept for 1 to {EVENT_DAYS_MAX} days");
+                return Err(Fault::new("value", why));
+            }
             _ => {}
         }
         self.template().map_or(Ok(()), |(script, template)| {

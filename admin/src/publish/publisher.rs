@@ -184,6 +184,16 @@ impl Publisher {
         self.shared.wake.notify_all();
     }
 
+    /// The same, for whoever cannot hold this.
+    #[must_use]
+    pub fn waker(&self) -> Box<dyn Fn() + Send> {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move || {
+            shared.orders().wanted = true;
+            shared.wake.notify_all();
+        })
+    }
+
     /// What is published.
     #[must_use]
     pub fn publication(&self) -> Arc<Publication> {

@@ -66,6 +66,7 @@ rights! {
     FilesRead "files.read" "list the files that terminals can ask for",
     FilesWrite "files.write" "upload and remove files that terminals can ask for",
     AuditRead "audit.read" "see who changed what",
+    EventsRead "events.read" "see events, and the status of terminals",
     MetricsRead "metrics.read" "read the metrics of the administration",
 }
 
@@ -151,10 +152,10 @@ impl BuiltInRole {
     #[must_use]
     pub const fn allows(self, right: Right) -> bool {
         use Right::{
-            BootServersRead, FilesRead, FilesWrite, GroupsRead, GroupsWrite, MetricsRead,
-            ModelsRead, ModelsWrite, ModulesRead, ModulesWrite, PackagesRead, PackagesWrite,
-            ProblemsRead, PublicationRead, ServersRead, ServersWrite, SettingsRead, TerminalsRead,
-            TerminalsReplace, TerminalsWrite, UnknownAdopt, UnknownRead,
+            BootServersRead, EventsRead, FilesRead, FilesWrite, GroupsRead, GroupsWrite,
+            MetricsRead, ModelsRead, ModelsWrite, ModulesRead, ModulesWrite, PackagesRead,
+            PackagesWrite, ProblemsRead, PublicationRead, ServersRead, ServersWrite, SettingsRead,
+            TerminalsRead, TerminalsReplace, TerminalsWrite, UnknownAdopt, UnknownRead,
         };
         let looks = matches!(
             right,
@@ -170,6 +171,7 @@ impl BuiltInRole {
                 | PublicationRead
                 | FilesRead
                 | UnknownRead
+                | EventsRead
                 | MetricsRead
         );
         let changes = matches!(

@@ -132,8 +132,14 @@ impl Server {
     }
 
     /// The same site after a restart.
-    pub(crate) fn restarted(mut self) -> Self {
+    pub(crate) fn restarted(self) -> Self {
+        self.restarted_after(|_| {})
+    }
+
+    /// The same, with something done in between.
+    pub(crate) fn restarted_after(mut self, between: impl FnOnce(&std::path::Path)) -> Self {
         self.stop();
+        between(self.dir.path());
         let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("tempdir"));
         Server::start(dir, Arc::clone(&self.clock))
     }

@@ -78,9 +78,11 @@ impl<D: Disk> Journal<D> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(batch),
             file => file?,
         };
-        let mut octets = vec![0; JOURNAL_READ_BYTES];
+        let left = self.disk.stat(&file)?.len.saturating_sub(position.offset);
+        let want = usize::try_from(left).unwrap_or(usize::MAX);
+        let mut octets = vec![0; want.min(JOURNAL_READ_BYTES)];
         let count = self.disk.read_at(&file, position.offset, &mut octets)?;
-        let full = count == octets.len();
+        let full = count == JOURNAL_READ_BYTES;
         octets.truncate(count);
         let mut rest = &octets[..];
         if position.offset == 0 {
