@@ -1,10 +1,12 @@
 //! What must hold of any datagram, for the parser and for the names in it: the fuzzer and the replay of
 //! its corpus check the same.
 
+use daybreak_store::journal::{Event, EventError};
 use daybreak_store::{Snapshot, SnapshotBuilder};
 use daybreak_sync::wire::{Frames, Message};
 use daybreak_tftp::limits;
 use daybreak_tftp::name;
+use daybreak_tftp::status::{self, DATAGRAM_BYTES};
 use daybreak_tftp::wire::{self, BlockNumber, Options, Packet, Request};
 
 /// Parses a datagram, and checks everything that the parser promises.
@@ -48,6 +50,37 @@ pub fn check_name(raw: &[u8]) {
             !matches!(segment, b"" | b"." | b".."),
             "segment {segment:?} of {key:?}"
         );
+    }
+}
+
+/// Reads a status datagram; what is one is written the same again.
+///
+/// # Panics
+/// If it is not.
+pub fn check_status(datagram: &[u8]) {
+    let Ok(packet) = status::Packet::parse(datagram) else {
+        return;
+    };
+    assert_eq!(datagram.len(), DATAGRAM_BYTES);
+    assert_eq!([packet.signed(), &packet.tag()].concat(), datagram);
+    if let Ok(repr) = status::Repr::parse(&packet) {
+        assert_eq!(repr.mac, packet.mac());
+        assert_eq!(repr.emit(|_| packet.tag())[..], *datagram);
+    }
+}
+
+/// Reads a record of the journal; what is one is written the same again.
+///
+/// # Panics
+/// If it is not.
+pub fn check_event(record: &[u8]) {
+    match Event::parse(record) {
+        Ok(event) => {
+            let mut again = Vec::new();
+            event.emit(&mut again);
+            assert_eq!(again, record);
+        }
+        Err(EventError::Kind(_) | EventError::Malformed) => {}
     }
 }
 

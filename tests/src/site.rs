@@ -148,6 +148,9 @@ impl Site {
             metrics: process.wait_for("its metrics address", READY_PATIENCE, |line| {
                 line.contains("metrics").then(|| address_in(line))?
             }),
+            status: process.wait_for("its status address", READY_PATIENCE, |line| {
+                line.contains("status reports").then(|| address_in(line))?
+            }),
             process,
             host: self.host.clone(),
         }
@@ -180,6 +183,7 @@ pub struct Engine {
     process: Process,
     tftp: SocketAddr,
     metrics: SocketAddr,
+    status: SocketAddr,
     host: Option<Arc<Host>>,
 }
 
@@ -188,6 +192,12 @@ impl Engine {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.tftp
+    }
+
+    /// Where it takes status reports.
+    #[must_use]
+    pub fn status(&self) -> SocketAddr {
+        self.status
     }
 
     /// Its metrics now.

@@ -62,3 +62,27 @@ fn every_message_of_the_corpus_is_read_as_what_it_is_or_refused() {
         }
     }
 }
+
+#[test]
+fn every_status_datagram_and_every_event_of_the_corpus_is_read_as_it_was_written_or_refused() {
+    for (target, check) in [
+        ("status", properties::check_status as fn(&[u8])),
+        ("event", properties::check_event),
+    ] {
+        let seeds = corpus::seeds(target);
+        assert!(seeds.len() >= 5, "seeds of {target} are there");
+        for (name, seed) in seeds {
+            println!("{target} {name}");
+            for end in 0..=seed.len() {
+                check(&seed[..end]);
+            }
+            for at in 0..seed.len() {
+                for flip in [0x01, 0x80, 0xff] {
+                    let mut seed = seed.clone();
+                    seed[at] ^= flip;
+                    check(&seed);
+                }
+            }
+        }
+    }
+}
