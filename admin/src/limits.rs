@@ -114,6 +114,20 @@ pub const REQUEST_HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How long a running request may go on when the process ends.
 pub const SHUTDOWN_SECONDS: u64 = 10;
 
+/// How long the body of a request may take, if it is not an upload. Beyond it: refused, and the connection is closed.
+pub const REQUEST_BODY_WAIT: Duration = Duration::from_secs(20);
+/// How long an upload may go on without anything arriving. Beyond it: it counts as broken off.
+pub const UPLOAD_PIECE_WAIT: Duration = Duration::from_secs(60);
+/// Uploads in pieces that are not complete. Beyond it: beginning another is refused.
+pub const UPLOADS_MAX: usize = 64;
+/// How long an upload is kept without anything arriving. Beyond it: it is thrown away when the next one begins.
+pub const UPLOAD_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long the engine may take to tell its metrics. Beyond it: they are left out.
+pub const ENGINE_WAIT: Duration = Duration::from_secs(1);
+/// Octets of the engine's metrics. Beyond it: they are left out.
+pub const ENGINE_METRICS_BYTES_MAX: u64 = 1 << 20;
+
 /// Pieces of an upload that wait in memory for the disk. Beyond it: the sender waits.
 pub const UPLOAD_PIECES_MAX: usize = 4;
 

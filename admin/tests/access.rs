@@ -12,6 +12,7 @@ use support::mac;
 fn address(path: &str) -> String {
     path.replace("{id}", "nothing")
         .replace("{mac}", "52:54:00:00:00:01")
+        .replace("{part}", "nothing")
         .replace("{name:.*}", "nothing/at-all")
         // A stream does not end by itself: this one is refused when it was let in.
         .replace("/stream", "/stream?after=wrong")
@@ -298,6 +299,73 @@ fn a_session_ends_by_log_out_by_time_by_a_new_password_and_with_its_user() {
     assert!(!ended(&admin), "sessions outlast a restart");
     server.clock.set(1_700_000_000_000 + 3 * 60 * 60 * 1000);
     assert!(ended(&admin), "unused for three hours");
+}
+
+#[test]
+fn somebody_sees_their_own_sessions_and_ends_one_or_all_and_an_administrator_those_of_others() {
+    let server = Server::set_up();
+    let (first, second, third) = (server.admin(), server.admin(), server.admin());
+    let sessions =
+        |client: &Client<'_>| client.get("/api/v1/sessions").expect(200).json()["items"].clone();
+    let list = sessions(&first);
+    let ids: Vec<&str> = list
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| item["id"].as_str().expect("an identifier"))
+        .collect();
+    assert_eq!(ids.len(), 3);
+    let own = sessions(&second);
+    let own = own
+        .as_array()
+        .expect("items")
+        .iter()
+        .find(|item| item["current"] == true);
+    let own = own.expect("this one")["id"]
+        .as_str()
+        .expect("an identifier")
+        .to_owned();
+    // What stands for a session opens nothing.
+    let guess = format!("daybreak_session=session-{own}");
+    let guess = Client {
+        server: &server,
+        headers: vec![("Cookie".into(), guess)],
+    };
+    guess.get("/api/v1/session").expect(401);
+    first.delete(&format!("/api/v1/sessions/{own}")).expect(204);
+    second.get("/api/v1/session").expect(401);
+    first.delete(&format!("/api/v1/sessions/{own}")).expect(404);
+
+    let admin_id = first.get("/api/v1/session").expect(200).json()["user"].clone();
+    let eve = first.create(
+        "/api/v1/users",
+        &json!({"name": "eve", "roles": ["monitor"]}),
+    );
+    let place = format!("/api/v1/users/{eve}");
+    first
+        .send(
+            "PUT",
+            &format!("{place}/password"),
+            &json!({"password": PASSWORD}),
+        )
+        .expect(204);
+    let eve = server.logged_in("eve", PASSWORD);
+    eve.delete(&format!("/api/v1/sessions/{}", ids[0]))
+        .expect(404);
+    let others = format!(
+        "/api/v1/users/{}/sessions",
+        admin_id.as_str().expect("a user")
+    );
+    eve.delete(&others).expect(403);
+    first.delete(&format!("{place}/sessions")).expect(204);
+    eve.get("/api/v1/session").expect(401);
+
+    first.delete("/api/v1/sessions").expect(204);
+    third.get("/api/v1/session").expect(401);
+    first.get("/api/v1/session").expect(401);
+    let admin = server.admin();
+    let key = key_with(&admin, "ci", &["terminals.read"]);
+    server.with_key(&key).get("/api/v1/sessions").expect(403);
 }
 
 #[test]

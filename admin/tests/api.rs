@@ -405,6 +405,134 @@ fn every_change_is_in_the_audit_with_who_when_before_and_after() {
 }
 
 #[test]
+fn the_audit_tells_of_files_and_passwords_too_and_is_filtered_by_who_what_and_when() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    admin
+        .raw("PUT", "/api/v1/files/a/b", &[], b"one")
+        .expect(201);
+    admin
+        .raw("PUT", "/api/v1/files/a/b", &[], b"two")
+        .expect(200);
+    admin
+        .raw("PUT", "/api/v1/files/a/b", &[], b"two")
+        .expect(200);
+    admin.delete("/api/v1/files/a/b").expect(204);
+    server.clock.set(1_700_000_100_000);
+    let secret = "another long password";
+    let me = admin.get("/api/v1/session").expect(200).json()["user"].clone();
+    let place = format!("/api/v1/users/{}/password", me.as_str().expect("a user"));
+    admin
+        .send("PUT", &place, &json!({"password": secret}))
+        .expect(204);
+    let admin = server.logged_in("admin", secret);
+    let rows = |query: &str| {
+        let answer = admin.get(&format!("/api/v1/audit?{query}")).expect(200);
+        assert!(!String::from_utf8_lossy(&answer.body).contains(secret));
+        answer.json()["items"].as_array().expect("items").clone()
+    };
+    let files = rows("kind=file&id=a/b");
+    let actions: Vec<_> = files
+        .iter()
+        .map(|row| row["action"].as_str().expect("a word"))
+        .collect();
+    assert_eq!(actions, ["delete", "change", "create"]);
+    assert_eq!(
+        files[1]["before"]["blake3"],
+        blake3::hash(b"one").to_hex().to_string()
+    );
+    assert_eq!(
+        files[1]["after"],
+        json!({"bytes": 3, "blake3": blake3::hash(b"two").to_hex().to_string()})
+    );
+    assert_eq!(files[1]["actor"], "user admin");
+    assert_eq!(rows("action=secret&since_ms=1700000100000").len(), 1);
+    assert_eq!(rows("action=secret&until_ms=1700000100000").len(), 0);
+    assert_eq!(rows("actor=set-up").len(), 1);
+    assert_eq!(rows("actor=user%20admin&kind=file&limit=2").len(), 2);
+    for wrong in [
+        "kind=nothing",
+        "action=look",
+        "since_ms=-1",
+        "since_ms=18446744073709551615",
+        "before=x",
+    ] {
+        admin.get(&format!("/api/v1/audit?{wrong}")).expect(400);
+    }
+}
+
+#[test]
+fn shadowing_is_reserved() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    let json = json!({"name": "t1", "macs": [mac(1)], "settings": {"allow_shadowing": true}});
+    let id = admin.create("/api/v1/terminals", &json);
+    let answer = admin.raw("POST", &format!("/api/v1/terminals/{id}/shadow"), &[], b"");
+    assert_eq!(answer.expect(409).code(), "not_available_yet");
+    admin
+        .raw("POST", "/api/v1/terminals/nothing/shadow", &[], b"")
+        .expect(404);
+}
+
+#[test]
+fn the_documentation_to_try_out_is_all_here() {
+    let server = Server::set_up();
+    let anybody = server.anybody();
+    let page = anybody.get("/api/docs").expect(200);
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(
+        !policy.contains("http")
+            && !policy.contains("unsafe")
+            && policy.contains("script-src 'self'"),
+        "{policy}"
+    );
+    let html = String::from_utf8(page.body.clone()).expect("UTF-8");
+    let named = |attribute: &str| {
+        let parts = html.split(attribute).skip(1);
+        parts
+            .map(|rest| rest.split('"').next().expect("a value").to_owned())
+            .collect::<Vec<_>>()
+    };
+    for place in named("src=\"").into_iter().chain(named("href=\"")) {
+        assert!(
+            place.starts_with("/api/docs/") || place == "data:,",
+            "{place}"
+        );
+        if place.starts_with('/') {
+            let part = anybody.get(&place).expect(200);
+            assert_eq!(part.header("x-content-type-options"), Some("nosniff"));
+            let kind = part.header("content-type").expect("a type");
+            assert!(kind.starts_with(if place.ends_with(".css") {
+                "text/css"
+            } else {
+                "text/javascript"
+            }));
+            // A style sheet that fetched something would name it so.
+            let text = String::from_utf8_lossy(&part.body).into_owned();
+            assert!(
+                !place.ends_with(".css")
+                    || (!text.contains("@import")
+                        && !text.contains("url(http")
+                        && !text.contains("url(//"))
+            );
+            assert!(place != "/api/docs/swagger-ui-bundle.js" || text.len() > 500_000);
+        }
+    }
+    assert!(
+        html.matches("<script").count() == named("<script src=\"").len(),
+        "no script within the page"
+    );
+    let start =
+        String::from_utf8(anybody.get("/api/docs/start.js").expect(200).body).expect("UTF-8");
+    assert!(
+        start.contains("\"/api/v1/openapi.json\"")
+            && start.contains("validatorUrl: null")
+            && !start.contains("://")
+    );
+    anybody.get("/api/docs/index.html").expect(404);
+}
+
+#[test]
 fn health_readiness_and_metrics_say_how_it_is() {
     let server = Server::set_up();
     let admin = server.admin();

@@ -5,7 +5,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 
 use daybreak_admin::configuration::{Actor, ChangeError, Edit, Expected};
-use daybreak_admin::database::{Database, DatabaseError};
+use daybreak_admin::database::{AuditFilter, Database, DatabaseError};
 use daybreak_admin::edge::Machine;
 use daybreak_admin::kind::{Body, Kind};
 use daybreak_admin::object::Causality;
@@ -57,7 +57,7 @@ fn every_change_has_its_audit_row_and_a_refused_one_leaves_no_trace() {
     site.delete(Kind::Terminal, &id, false).expect("deleted");
     let rows = site
         .configuration
-        .with_database(|database| database.audit(None, None, 100))
+        .with_database(|database| database.audit(&AuditFilter::default(), 100))
         .expect("audit");
     let actions: Vec<_> = rows.iter().map(|row| row.action.as_str()).collect();
     assert_eq!(actions, ["delete", "change", "create"], "newest first");
@@ -348,7 +348,7 @@ fn somebody_can_always_administer_the_site() {
     assert_eq!(site.configuration.site().administrators().count(), 1);
     let rows = site
         .configuration
-        .with_database(|database| database.audit(None, None, 100))
+        .with_database(|database| database.audit(&AuditFilter::default(), 100))
         .expect("audit");
     assert!(rows.iter().all(|row| !format!("{row:?}").contains("salt")));
 }

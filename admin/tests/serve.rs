@@ -67,7 +67,7 @@ impl Serving {
         let mut stream = TcpStream::connect(address).expect("connect");
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
         .expect("sent");
         let mut answer = String::new();
@@ -142,6 +142,78 @@ fn the_command_line_works_beside_it_and_after_it_was_killed() {
     let listed = site.done(&["list"]).stdout;
     assert!(String::from_utf8_lossy(&listed).contains("2 names"));
     assert_eq!(serving.signal(Signal::TERM), Some(0));
+}
+
+#[test]
+fn no_request_writes_a_line_of_its_own_into_the_log() {
+    let site = Site::new();
+    let mut command = site.command(&["serve", "--listen", "127.0.0.1:0", "--log", "debug"]);
+    let log = site.dir.path().join("log");
+    let file = fs::File::create(&log).expect("a file");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(file)
+        .spawn()
+        .expect("runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let first = lines.next().expect("a line").expect("UTF-8");
+    let url = first
+        .strip_prefix("administration: ")
+        .expect("the address")
+        .to_owned();
+    let serving = Serving {
+        child,
+        url,
+        link: None,
+    };
+    let forged = "%0a2000-01-01T00:00:00Z ERROR forged";
+    let say = |octets: &[u8]| {
+        let address = serving.url.split_once("://").expect("a scheme").1;
+        let mut stream = TcpStream::connect(address).expect("connect");
+        let _ = stream.write_all(octets);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+    };
+    let rest = "HTTP/1.1\r\nHost: localhost\r\nConnection: close";
+    for path in [
+        forged.replace(' ', "%20"),
+        "/%1b[31m".into(),
+        "/%s%n%x".into(),
+        "/%ff%00".into(),
+    ] {
+        say(format!("GET /{path} {rest}\r\n\r\n").as_bytes());
+        say(format!(
+            "GET /healthz {rest}\r\nUser-Agent: {path}\r\nAuthorization: Bearer {path}\r\n\r\n"
+        )
+        .as_bytes());
+    }
+    say(b"GET /\x1b[2J HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let name = "evil\\n2000-01-01T00:00:00Z ERROR forged \\u001b[31m";
+    let json = format!("{{\"name\": \"{name}\", \"password\": \"{name}\"}}");
+    let head = format!(
+        "POST /api/v1/session {rest}\r\nContent-Type: application/json\r\nContent-Length: {}",
+        json.len()
+    );
+    say(format!("{head}\r\n\r\n{json}").as_bytes());
+    let healthy = format!("GET /readyz {rest}\r\n\r\n");
+    say(healthy.as_bytes());
+    assert_eq!(serving.signal(Signal::TERM), Some(0));
+    let log = fs::read_to_string(&log).expect("UTF-8");
+    assert!(
+        log.lines().filter(|line| line.contains("request=")).count() >= 9,
+        "{log}"
+    );
+    for line in log.lines() {
+        let control = line.chars().any(char::is_control);
+        assert!(
+            !control && line.starts_with("20") && !line.starts_with("2000"),
+            "{line:?}"
+        );
+        assert!(
+            !line.contains("Bearer") && !line.contains("password"),
+            "{line}"
+        );
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod support;
 
 use daybreak_admin::configuration::{ChangeError, Configuration};
+use daybreak_admin::database::AuditFilter;
 use daybreak_admin::kind::{Body, Kind, MacAddress};
 use daybreak_admin::object::Id;
 use daybreak_admin::publish::Compiler;
@@ -144,7 +145,7 @@ fn unknown_units_become_terminals_by_the_mask() {
     assert_eq!(see(&site.configuration, [1, 2]).created, []);
     let audit = site
         .configuration
-        .with_database(|database| database.audit(None, None, 1))
+        .with_database(|database| database.audit(&AuditFilter::default(), 1))
         .expect("audit");
     assert_eq!(audit[0].actor, "policy unknown-terminals");
 }

@@ -60,6 +60,12 @@ pub fn catalog(generation: Generation) -> String {
     format!("{CATALOGS}/{:010}.catalog", generation.get())
 }
 
+/// An image that arrives in pieces: `images/partial/upload-…`.
+#[must_use]
+pub fn partial(number: u128) -> String {
+    format!("{PARTIAL}/upload-{number:032x}")
+}
+
 /// The generation of a catalog's file name; `None` for any other file.
 #[must_use]
 pub fn catalog_generation(file_name: &str) -> Option<Generation> {

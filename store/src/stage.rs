@@ -141,7 +141,24 @@ fn read_through(
     }
 }
 
-impl<D: Disk> Staged<'_, D> {
+impl<'s, D: Disk> Staged<'s, D> {
+    /// What lies complete and synced at `path`.
+    pub(crate) fn new(
+        store: &'s Store<D>,
+        path: String,
+        file: D::File,
+        hash: ImageHash,
+        len: u64,
+    ) -> Self {
+        Staged {
+            store,
+            path: Some(path),
+            file,
+            hash,
+            len,
+        }
+    }
+
     /// The hash of what was copied.
     #[must_use]
     pub fn hash(&self) -> ImageHash {

@@ -119,7 +119,13 @@ impl Site {
     /// If it does not come to that; the message shows its log.
     #[must_use]
     pub fn administration(&self, args: &[&str]) -> Administration {
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--log", "info"];
+        self.administration_on("127.0.0.1:0", args)
+    }
+
+    /// The same, at an address that the test chooses.
+    #[must_use]
+    pub fn administration_on(&self, address: &str, args: &[&str]) -> Administration {
+        let serve = ["serve", "--listen", address];
         let process = self.start_admin(&[&serve, args].concat());
         Administration::of(process, self.host.clone())
     }

@@ -36,6 +36,13 @@ pub struct ServeArgs {
     /// data directory.
     #[arg(long, value_name = "NAME")]
     pub tls_generate: Vec<String>,
+    /// A name that plain HTTP is answered to, beside addresses and localhost: the name that a reverse proxy passes on. May
+    /// be repeated. Any other is refused, so that no page elsewhere can take this server for its own.
+    #[arg(long, value_name = "NAME")]
+    pub host: Vec<String>,
+    /// Where the engine tells its metrics, which /metrics passes on; a loopback address.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9169")]
+    pub engine_metrics: SocketAddr,
     /// Threads that answer requests.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
@@ -73,6 +80,8 @@ pub(super) fn serve(data: &Path, args: &ServeArgs) -> Result<Exit> {
         data: data.to_owned(),
         listen: args.listen.clone(),
         transport: args.transport(),
+        hosts: args.host.clone(),
+        engine: args.engine_metrics,
         workers: args.workers.into(),
     };
     actix_web::rt::System::new().block_on(async move {

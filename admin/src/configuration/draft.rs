@@ -32,6 +32,8 @@ pub(super) struct Planned {
     id: Id,
     pub(super) before: Option<Arc<Object>>,
     pub(super) after: Option<Body>,
+    // Whether what is sealed is set: nothing else of that shows in the audit.
+    sealing: bool,
 }
 
 impl<'c> Draft<'c> {
@@ -119,6 +121,7 @@ impl<'c> Draft<'c> {
     fn plan(&self, edit: Edit) -> Result<Planned, ChangeError> {
         let site = &self.next;
         let entropy = self.configuration.entropy();
+        let sealing = matches!(edit, Edit::Seal { .. });
         let (id, before, mut body) = match edit {
             Edit::Create(body) => {
                 let id = match &body {
@@ -163,6 +166,7 @@ impl<'c> Draft<'c> {
                     id,
                     before: Some(before),
                     after: None,
+                    sealing: false,
                 });
             }
         };
@@ -179,6 +183,7 @@ impl<'c> Draft<'c> {
             id,
             before,
             after: Some(body),
+            sealing,
         })
     }
 }
@@ -205,6 +210,7 @@ fn audited(actor: &Actor, now_ms: u64, planned: &Planned) -> AuditRow {
     let shown = |body: &Body| body.shown().to_string();
     let action = match (&planned.before, &planned.after) {
         (None, _) => "create",
+        (Some(_), Some(_)) if planned.sealing => "secret",
         (Some(_), Some(_)) => "change",
         (Some(_), None) => "delete",
     };

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::database::{Database, DatabaseError};
+use crate::database::{AuditRow, Database, DatabaseError};
 use crate::edge::{Clock, Entropy};
 use crate::kind::{Body, Kind};
 use crate::object::{HybridClock, Id, NodeId, Object, Stamp};
@@ -174,6 +174,28 @@ impl Configuration {
         work: impl FnOnce(&Database) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
         work(&self.writer().database)
+    }
+
+    /// Writes into the audit what was done to something that is no object: a file.
+    pub fn note(
+        &self,
+        actor: &Actor,
+        action: &str,
+        (kind, id): (&str, &str),
+        before: Option<&serde_json::Value>,
+        after: Option<&serde_json::Value>,
+    ) -> Result<(), DatabaseError> {
+        let row = AuditRow {
+            number: 0, // given by the database
+            time_ms: self.now_ms(),
+            actor: actor.name.clone(),
+            action: action.into(),
+            kind: kind.into(),
+            id: id.into(),
+            before: before.map(ToString::to_string),
+            after: after.map(ToString::to_string),
+        };
+        self.with_database(|database| database.note(&row))
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {

@@ -8,11 +8,13 @@ mod accounts;
 mod rows;
 mod schema;
 mod unknown;
+mod uploads;
 
 pub use accounts::SessionRow;
-pub use rows::{AuditRow, Row};
+pub use rows::{AuditFilter, AuditRow, Row};
 pub(crate) use schema::bring_up_to_date;
 pub use unknown::UnknownRow;
+pub use uploads::UploadRow;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

@@ -6,7 +6,7 @@ use super::DatabaseError;
 use crate::object::NodeId;
 
 /// Each entry brings the format to its number, counted from 1. Entries are never changed, only added.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE node (
         only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -59,6 +59,15 @@ const STEPS: [&str; 2] = [
         address TEXT NOT NULL,
         first_ms INTEGER NOT NULL,
         last_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE upload (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        blake3 TEXT,
+        seen_ms INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
 ];

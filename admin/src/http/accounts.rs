@@ -9,6 +9,7 @@ use super::error::{ApiError, Code};
 use super::guard::COOKIE;
 use super::request::{self, Body};
 use super::state::State;
+use crate::database::SessionRow;
 use crate::kind::LoginName;
 use crate::object::Id;
 use crate::security::{Credential, GateError, Identity, Right, Rights};
@@ -66,6 +67,25 @@ pub(super) struct Me {
     rights: Rights,
 }
 
+/// A session of a user.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionView {
+    /// Stands for it; its secret is only in the cookie.
+    id: String,
+    /// When it began, in milliseconds since 1970.
+    created_ms: u64,
+    /// When it was last used, to the minute.
+    seen_ms: u64,
+    /// Whether this request belongs to it.
+    current: bool,
+}
+
+/// The sessions of a user, the one that was used last first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionList {
+    items: Vec<SessionView>,
+}
+
 pub(super) async fn set_up(
     state: web::Data<State>,
     request: HttpRequest,
@@ -118,6 +138,71 @@ pub(super) async fn log_out(
     Ok(HttpResponse::NoContent()
         .insert_header((header::SET_COOKIE, cookie))
         .finish())
+}
+
+pub(super) async fn sessions(
+    state: web::Data<State>,
+    identity: Identity,
+) -> Result<HttpResponse, ApiError> {
+    let (user, digest) = session(identity)?;
+    let view = |row: SessionRow| SessionView {
+        id: row.digest.short(),
+        created_ms: row.created_ms,
+        seen_ms: row.seen_ms,
+        current: row.digest == digest,
+    };
+    let items = state.gate.sessions_of(&user).into_iter().map(view);
+    Ok(HttpResponse::Ok().json(SessionList {
+        items: items.collect(),
+    }))
+}
+
+pub(super) async fn end_session(
+    state: web::Data<State>,
+    identity: Identity,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let id = request::id(&request)?;
+    let (user, _) = session(identity)?;
+    let mut own = state.gate.sessions_of(&user).into_iter();
+    let Some(row) = own.find(|row| row.digest.short() == id.as_str()) else {
+        return Err(ApiError::new(Code::NotFound, "you have no such session"));
+    };
+    state
+        .blocking(move |state| state.gate.log_out(&row.digest))
+        .await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(super) async fn end_sessions(
+    state: web::Data<State>,
+    identity: Identity,
+) -> Result<HttpResponse, ApiError> {
+    let (user, _) = session(identity)?;
+    state
+        .blocking(move |state| state.gate.log_out_user(&user))
+        .await?;
+    let cookie = cookie(&state, "", "; Max-Age=0");
+    Ok(HttpResponse::NoContent()
+        .insert_header((header::SET_COOKIE, cookie))
+        .finish())
+}
+
+pub(super) async fn end_sessions_of(
+    state: web::Data<State>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let id = request::id(&request)?;
+    if state.configuration.site().user(&id).is_none() {
+        return Err(ApiError::new(
+            Code::NotFound,
+            format!("there is no user {id}"),
+        ));
+    }
+    state
+        .blocking(move |state| state.gate.log_out_user(&id))
+        .await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 fn session(identity: Identity) -> Result<(Id, crate::security::Digest), ApiError> {

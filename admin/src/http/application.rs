@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use daybreak_store::{Store, StoreError};
 
+use super::hosts::Hosts;
 use super::outer::{nothing, outer};
 use super::state::State;
 use super::table::configure;
@@ -30,6 +31,10 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// How.
     pub transport: Transport,
+    /// Names that plain HTTP is answered to, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// Where the engine tells its metrics; on loopback.
+    pub engine: SocketAddr,
     /// Threads that answer requests.
     pub workers: usize,
 }
@@ -59,6 +64,9 @@ pub enum StartError {
          or --tls-generate"
     )]
     PlainBeyondLoopback(SocketAddr),
+    /// Metrics are read from this machine only.
+    #[error("{0} is not a loopback address: the engine tells its metrics on this machine only")]
+    EngineElsewhere(SocketAddr),
     /// The data directory cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -107,6 +115,9 @@ impl Application {
         {
             return Err(StartError::PlainBeyondLoopback(*open));
         }
+        if !settings.engine.ip().is_loopback() {
+            return Err(StartError::EngineElsewhere(settings.engine));
+        }
         let store = Store::open(&settings.data)?;
         let configuration = Arc::new(Configuration::open(
             &settings.data.join("config.db"),
@@ -121,13 +132,20 @@ impl Application {
             publisher.waker(),
         )?;
         let follower = Arc::new(follower);
+        // With TLS the name was checked before: by the client, against the certificate.
+        let hosts = if secure {
+            Hosts::Any
+        } else {
+            Hosts::only(&settings.hosts)
+        };
         let state = web::Data::new(State::new(
             Arc::clone(&configuration),
             store,
             publisher,
             gate,
             Arc::clone(&follower),
-            secure,
+            hosts,
+            settings.engine,
         ));
         let mut http = HttpServer::new(move || {
             App::new()

@@ -38,6 +38,7 @@ pub(super) struct Counters {
     publish_seconds: Gauge<f64, AtomicU64>,
     publish_failing: Gauge<i64, AtomicI64>,
     events_failing: Gauge<i64, AtomicI64>,
+    engine_reachable: Gauge<i64, AtomicI64>,
 }
 
 impl Counters {
@@ -54,6 +55,7 @@ impl Counters {
             publish_seconds: Gauge::default(),
             publish_failing: Gauge::default(),
             events_failing: Gauge::default(),
+            engine_reachable: Gauge::default(),
             registry: Registry::default(),
         };
         let c = &counters;
@@ -103,6 +105,11 @@ impl Counters {
             "1 while the journal of events is not followed",
             c.events_failing.clone(),
         );
+        registry.register(
+            "engine_reachable",
+            "1 if the metrics of the engine are below, 0 if it did not tell them",
+            c.engine_reachable.clone(),
+        );
         Counters {
             registry,
             ..counters
@@ -122,6 +129,10 @@ impl Counters {
         };
         self.requests.get_or_create(&answer).inc();
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn engine_reachable(&self, reachable: bool) {
+        self.engine_reachable.set(i64::from(reachable));
     }
 
     /// The text of `/metrics`.

@@ -8,7 +8,7 @@ use actix_web::http::Method;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::accounts::{LogIn, Me, NewPassword, OwnPassword, SetUp};
+use super::accounts::{LogIn, Me, NewPassword, OwnPassword, SessionList, SetUp};
 use super::bulk::ReportView;
 use super::error::{Code, ErrorBody};
 use super::events::{self, EventPage, StatusView};
@@ -17,12 +17,16 @@ use super::guard::Access;
 use super::listing;
 use super::table::{Route, routes};
 use super::units::{Copy, Replacement, UnitsView};
-use super::views::{AuditPage, EffectiveView, ProblemsView, PublicationView, RightView};
+use super::uploads::{NewUpload, OFFSET_HEADER, UploadList, UploadView};
+use super::views::{
+    AUDIT_ACTIONS, AuditPage, EffectiveView, ProblemsView, PublicationView, RightView,
+};
 use crate::events::EventRow;
 use crate::kind::{
     ApiKey, BootServer, FirmwarePackage, Kind, Module, Role, Setting, TermCap, Terminal,
     TerminalGroup, TerminalServer, User,
 };
+use crate::limits::PAGE_ITEMS_MAX;
 use crate::unknown::Adoption;
 
 /// The whole document.
@@ -158,6 +162,11 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     if let Some(response) = shape.response {
         success["content"] = response;
     }
+    // What was not there is created by its name.
+    let by_name = route.path == "/api/v1/files/{name:.*}" || route.kind == Some(Kind::Setting);
+    if by_name && route.method == Method::PUT {
+        responses.insert("201".into(), success.clone());
+    }
     responses.insert(shape.success.to_string(), success);
     let error = json!({
         "description": "Refused or failed; the code says why.",
@@ -171,6 +180,11 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
         "summary": route.summary,
         "responses": responses,
     });
+    if route.path == "/readyz" {
+        // It says so as it says that all is well: to people, and to what looks every few seconds.
+        let why = json!({"description": "Not yet.", "content": {"text/plain": {"schema": {"type": "string"}}}});
+        operation["responses"]["503"] = why;
+    }
     if !parameters.is_empty() {
         operation["parameters"] = Value::Array(parameters);
     }
@@ -196,7 +210,7 @@ fn error_statuses(route: &Route) -> Vec<u16> {
     statuses.dedup();
     statuses.retain(|status| match status {
         401 | 403 => route.access != Access::Public || !reads,
-        409 | 412 | 413 | 415 | 422 | 428 | 429 | 507 => !reads,
+        408 | 409 | 412 | 413 | 415 | 422 | 428 | 429 | 507 => !reads,
         405 => false,
         _ => true,
     });
@@ -221,7 +235,7 @@ fn as_json(schema: &Value) -> Option<Value> {
 
 fn if_match() -> Value {
     json!({
-        "name": "If-Match", "in": "header", "schema": {"type": "string"},
+        "name": "If-Match", "in": "header", "required": true, "schema": {"type": "string", "minLength": 1},
         "description": "The ETag that was read, or *. Needed to change what is there.",
     })
 }
@@ -234,7 +248,21 @@ fn either(kinds: &[&str], schema: &Value) -> Value {
 }
 
 fn query((name, what): (&str, &str)) -> Value {
-    json!({"name": name, "in": "query", "description": what, "schema": {"type": "string"}})
+    json!({"name": name, "in": "query", "description": what, "schema": parameter(name)})
+}
+
+/// What a parameter of this name may be; the same everywhere.
+fn parameter(name: &str) -> Value {
+    match name {
+        "limit" => json!({"type": "integer", "minimum": 1, "maximum": PAGE_ITEMS_MAX}),
+        "force" | "enabled" => json!({"type": "boolean"}),
+        "before" => json!({"type": "integer", "format": "int64"}),
+        "since_ms" | "until_ms" => json!({"type": "integer", "format": "int64", "minimum": 0}),
+        "group" | "model" => json!({"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}),
+        "sort" => json!({"enum": ["name", "-name", "id", "-id", "changed", "-changed"]}),
+        "action" => json!({"enum": AUDIT_ACTIONS}),
+        _ => json!({"type": "string"}),
+    }
 }
 
 fn object_shape(route: &Route, kind: Kind, schemas: &mut Schemas) -> Shape {
@@ -248,6 +276,10 @@ fn object_shape(route: &Route, kind: Kind, schemas: &mut Schemas) -> Shape {
     match (route.method.as_str(), one) {
         ("GET", false) => {
             shape.parameters = listing::parameters(kind).into_iter().map(query).collect();
+            let mut known = shape.parameters.iter_mut();
+            if let Some(after) = known.find(|parameter| parameter["name"] == "after") {
+                after["schema"]["pattern"] = json!(r"^[a-z0-9-]{1,64}\.");
+            }
             shape.response = as_json(&json!({
                 "type": "object", "required": ["items", "total", "next"],
                 "properties": {
@@ -263,7 +295,10 @@ fn object_shape(route: &Route, kind: Kind, schemas: &mut Schemas) -> Shape {
         }
         ("PUT", _) => {
             shape.request = as_json(&schemas.body_of(kind));
-            shape.parameters.push(if_match());
+            let mut if_match = if_match();
+            // A setting that has its built-in value is not there yet.
+            if_match["required"] = json!(kind != Kind::Setting);
+            shape.parameters.push(if_match);
         }
         ("PATCH", _) => {
             let any = json!({"type": "object", "description": "RFC 7396: the fields to change; null removes one."});
@@ -299,11 +334,45 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
         ("GET", "/setup.js") => shape.response = text("text/javascript"),
         ("GET", "/healthz" | "/readyz") => shape.response = text("text/plain"),
         ("GET", "/metrics") => shape.response = text("application/openmetrics-text"),
+        ("GET", "/api/docs") => shape.response = text("text/html"),
+        ("GET", "/api/docs/{part}") => {
+            let parts = ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"];
+            shape.parameters.push(json!({
+                "name": "part", "in": "path", "required": true, "schema": {"enum": parts},
+            }));
+            let kind = json!({"schema": {"type": "string"}});
+            shape.response = Some(json!({"text/javascript": kind, "text/css": kind}));
+        }
         ("GET", "/api/v1/openapi.json") => shape.response = as_json(&json!({"type": "object"})),
         ("POST", "/api/v1/setup") => empty(&mut shape, as_json(&schemas.put::<SetUp>())),
         ("POST", "/api/v1/session") => empty(&mut shape, as_json(&schemas.put::<LogIn>())),
         ("DELETE", "/api/v1/session") => empty(&mut shape, None),
         ("GET", "/api/v1/session") => shape.response = as_json(&schemas.put::<Me>()),
+        ("GET", "/api/v1/sessions") => shape.response = as_json(&schemas.put::<SessionList>()),
+        (
+            "DELETE",
+            "/api/v1/sessions" | "/api/v1/sessions/{id}" | "/api/v1/users/{id}/sessions",
+        ) => {
+            empty(&mut shape, None);
+        }
+        // Nobody gets this far yet.
+        ("POST", "/api/v1/terminals/{id}/shadow") => empty(&mut shape, None),
+        ("GET", "/api/v1/uploads") => shape.response = as_json(&schemas.put::<UploadList>()),
+        ("POST", "/api/v1/uploads") => {
+            shape.request = as_json(&schemas.put::<NewUpload>());
+            (shape.success, shape.response) = (201, as_json(&schemas.put::<UploadView>()));
+        }
+        ("GET", "/api/v1/uploads/{id}") => shape.response = as_json(&schemas.put::<UploadView>()),
+        ("PATCH", "/api/v1/uploads/{id}") => {
+            shape.parameters.push(json!({
+                "name": OFFSET_HEADER, "in": "header", "required": true,
+                "schema": {"type": "integer", "format": "int64", "minimum": 0},
+                "description": "At which octet of the file the piece begins: the offset of the upload.",
+            }));
+            shape.request = Some(json!({"application/octet-stream": {"schema": {}}}));
+            shape.response = as_json(&schemas.put::<UploadView>());
+        }
+        ("DELETE", "/api/v1/uploads/{id}") => empty(&mut shape, None),
         ("PUT", "/api/v1/session/password") => {
             empty(&mut shape, as_json(&schemas.put::<OwnPassword>()));
         }
@@ -371,13 +440,23 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
         ("GET", "/api/v1/audit") => {
             shape.response = as_json(&schemas.put::<AuditPage>());
             shape.parameters = [
-                ("kind", "with id: only changes of this object"),
-                ("id", "with kind: only changes of this object"),
+                ("kind", "only changes of what is of this kind"),
+                (
+                    "id",
+                    "only changes of the object with this identifier, or of the file of this name",
+                ),
+                ("actor", "only changes by this one, as in: user admin"),
+                ("action", "only what was done like this"),
+                ("since_ms", "only from then on, in milliseconds since 1970"),
+                ("until_ms", "only before then, in milliseconds since 1970"),
                 ("before", "only rows before this number: what next gave"),
                 ("limit", "how many rows a page has: 1 to 500, otherwise 50"),
             ]
             .map(query)
             .into();
+            let words = Kind::ALL.map(Kind::word);
+            let words = [&words[..], &["file"]].concat();
+            shape.parameters[0]["schema"] = json!({"enum": words});
         }
         ("GET", "/api/v1/terminals/{id}/status") => {
             shape.response = as_json(&schemas.put::<StatusView>());

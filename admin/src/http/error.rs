@@ -57,8 +57,12 @@ codes! {
     BeyondOwnRights "beyond_own_rights" 403 "only somebody who has the right can give it or take it away",
     SetUpDone "set_up_done" 403 "log in; if nobody can, restart the server: it prints a new link while there is no administrator",
     NotFound "not_found" 404 "check the address, or list what there is",
+    TooSlow "too_slow" 408 "send it again, faster; large files go to /api/v1/files or /api/v1/uploads",
     MethodNotAllowed "method_not_allowed" 405 "the document of the API lists the methods of each address",
     Taken "taken" 409 "choose another value, or change the object that has it",
+    WrongOffset "wrong_offset" 409 "ask where the upload is, and go on there",
+    TooManyUploads "too_many_uploads" 409 "finish or delete one; those that nobody goes on with end after 24 hours",
+    NotAvailableYet "not_available_yet" 409 "this is reserved for a later version; nothing was done",
     InUse "in_use" 409 "change what refers to it first, or repeat with ?force=true",
     Rendered "rendered" 409 "change the configuration; or choose another name",
     LastAdministrator "last_administrator" 409 "make another user an administrator first",
@@ -67,6 +71,7 @@ codes! {
     OtherModel "other_model" 409 "take a unit of the same model, or allow others by replace_same_model",
     Stale "stale" 412 "read it again, and make your change to what it is now",
     TooLarge "too_large" 413 "send less",
+    WrongHost "wrong_host" 421 "use the address or localhost; or start the server with --host and the name",
     NotJsonType "not_json_type" 415 "send Content-Type: application/json",
     UnknownFormat "unknown_format" 415 "send Content-Type: text/csv or application/json",
     Invalid "invalid" 422 "correct the field that is named",
@@ -100,7 +105,7 @@ pub struct ApiError {
     code: Code,
     message: String,
     field: Option<String>,
-    retry_after_s: Option<u64>,
+    header: Option<(header::HeaderName, String)>,
 }
 
 impl ApiError {
@@ -110,7 +115,7 @@ impl ApiError {
             code,
             message: message.into(),
             field: None,
-            retry_after_s: None,
+            header: None,
         }
     }
 
@@ -119,6 +124,15 @@ impl ApiError {
     pub fn at(self, field: impl Into<String>) -> Self {
         ApiError {
             field: Some(field.into()),
+            ..self
+        }
+    }
+
+    /// The same, with a header.
+    #[must_use]
+    pub fn with(self, name: header::HeaderName, value: impl Into<String>) -> Self {
+        ApiError {
+            header: Some((name, value.into())),
             ..self
         }
     }
@@ -143,8 +157,8 @@ impl ApiError {
     pub fn response(&self) -> HttpResponse {
         let status = StatusCode::from_u16(self.code.status()).expect("a table of statuses");
         let mut response = HttpResponse::build(status);
-        if let Some(seconds) = self.retry_after_s {
-            response.insert_header((header::RETRY_AFTER, seconds));
+        if let Some((name, value)) = &self.header {
+            response.insert_header((name, value.as_str()));
         }
         if self.code.status() == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
@@ -236,10 +250,8 @@ impl From<GateError> for ApiError {
         let message = error.to_string();
         match error {
             GateError::Wrong => ApiError::new(Code::WrongCredentials, message),
-            GateError::TooMany(seconds) => ApiError {
-                retry_after_s: Some(seconds),
-                ..ApiError::new(Code::TooManyAttempts, message)
-            },
+            GateError::TooMany(seconds) => ApiError::new(Code::TooManyAttempts, message)
+                .with(header::RETRY_AFTER, seconds.to_string()),
             GateError::SetUpDone => ApiError::new(Code::SetUpDone, message),
             GateError::Password(_) => ApiError::new(Code::Invalid, message).at("password"),
             GateError::Change(error) => error.into(),

@@ -5,24 +5,25 @@
 //! only the configuration changes them.
 
 use core::ops::ControlFlow;
-use std::io::{self, Read};
-use std::pin::Pin;
+use std::io::Read;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_core::Stream;
+use daybreak_store::disk::Directory;
+use daybreak_store::{
+    Change, Content, ImageHash, LoadError, Name, Staged, Store, StoreError, StoredContent,
+};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::arriving::receive;
 use super::error::{ApiError, Code};
 use super::request::{self, unknown_parameter, wrong_parameter};
 use super::state::State;
-use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX, UPLOAD_PIECES_MAX};
+use crate::configuration::Actor;
+use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
 use crate::security::Identity;
-use daybreak_store::{
-    Change, Content, ImageHash, LoadError, Name, Store, StoreError, StoredContent,
-};
 
 /// Says what the BLAKE3 hash of an upload is, in hexadecimal.
 pub(super) const HASH_HEADER: &str = "x-daybreak-blake3";
@@ -149,7 +150,7 @@ fn decoded(encoded: &[u8]) -> Option<Vec<u8>> {
     Some(octets)
 }
 
-fn rendered(name: &Name) -> ApiError {
+pub(super) fn rendered(name: &Name) -> ApiError {
     let message = format!("{name} is rendered from the configuration");
     ApiError::new(Code::Rendered, message)
 }
@@ -158,7 +159,7 @@ pub(super) async fn upload(
     state: web::Data<State>,
     identity: Identity,
     request: HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let name = name(&request)?;
     let header = |name: &str| {
@@ -178,87 +179,79 @@ pub(super) async fn upload(
         })?),
     };
     let length = header(header::CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
-    let (pieces, arrived) = mpsc::channel(UPLOAD_PIECES_MAX);
-    let told = name.clone();
-    let work = move |state: &State| {
-        let mut source = Arrived {
-            pieces: arrived,
-            piece: web::Bytes::new(),
-        };
-        put(&state.store, name, &mut source, length, expected_hash)
+    let work = move |state: &State, source: &mut dyn Read| {
+        // Staging takes no lock: a slow sender holds up nobody.
+        let continuing = &mut |_| ControlFlow::Continue(());
+        let staged = state.store.stage(source, length, continuing)?;
+        check_hash(staged.hash(), expected_hash)?;
+        put(
+            state,
+            &identity.actor,
+            name,
+            staged.hash(),
+            staged.len(),
+            || Ok(staged),
+        )
     };
-    let storing = state.blocking(work);
-    let sending = async move {
-        while let Some(piece) =
-            core::future::poll_fn(|context| Pin::new(&mut payload).poll_next(context)).await
-        {
-            let broken = piece.is_err();
-            if piece.as_ref().is_ok_and(web::Bytes::is_empty) {
-                continue; // it would be taken for the end
-            }
-            // Closed: the store has refused it, and its answer says why.
-            if pieces
-                .send(piece.map_err(|error| io::Error::other(error.to_string())))
-                .await
-                .is_err()
-                || broken
-            {
-                return;
-            }
-        }
-        // The end, said aloud: a channel that only closes is an upload that broke off.
-        let _ = pieces.send(Ok(web::Bytes::new())).await;
-    };
-    let (change, hash, len) = both(storing, sending).await?;
-    tracing::info!(actor = identity.actor.name, name = %told, %hash, bytes = len, "a file was uploaded");
+    let (change, view) = receive(&state, payload, work).await?;
     state.publisher.wake();
-    let view = FileView {
-        name: told.to_string(),
-        bytes: len,
-        blake3: Some(hash.to_string()),
-    };
     Ok(match change {
         Change::Added => HttpResponse::Created().json(view),
         Change::Replaced | Change::Unchanged => HttpResponse::Ok().json(view),
     })
 }
 
-/// Runs both until the first is done.
-async fn both<T>(first: impl Future<Output = T>, second: impl Future<Output = ()>) -> T {
-    let mut first = core::pin::pin!(first);
-    let mut second = core::pin::pin!(second);
-    let mut sent = false;
-    core::future::poll_fn(move |context| {
-        if !sent {
-            sent = second.as_mut().poll(context).is_ready();
+/// Refuses what has not the hash that its sender said.
+pub(super) fn check_hash(hash: ImageHash, expected: Option<ImageHash>) -> Result<(), ApiError> {
+    match expected.filter(|expected| *expected != hash) {
+        None => Ok(()),
+        Some(expected) => {
+            let message =
+                format!("what arrived has the hash {hash}, not {expected}; nothing was changed");
+            Err(ApiError::new(Code::HashMismatch, message).at(HASH_HEADER))
         }
-        first.as_mut().poll(context)
-    })
-    .await
+    }
 }
 
-fn put(
-    store: &Store,
+/// Gives what `stage` gives its name. That is asked for when nothing stands in the way any more.
+pub(super) fn put<'s>(
+    state: &'s State,
+    actor: &Actor,
     name: Name,
-    source: &mut dyn Read,
-    length: Option<u64>,
-    expected_hash: Option<ImageHash>,
-) -> Result<(Change, ImageHash, u64), ApiError> {
-    // Staging takes no lock: a slow sender holds up nobody.
-    let staged = store.stage(source, length, &mut |_| ControlFlow::Continue(()))?;
-    let (hash, len) = (staged.hash(), staged.len());
-    if let Some(expected) = expected_hash.filter(|expected| *expected != hash) {
-        let message =
-            format!("what arrived has the hash {hash}, not {expected}; nothing was changed");
-        return Err(ApiError::new(Code::HashMismatch, message).at(HASH_HEADER));
-    }
-    let mut draft = store.begin()?;
-    if matches!(draft.entries().get(&name), Some(StoredContent::Inline(_))) {
-        return Err(rendered(&name));
-    }
-    let change = draft.put_staged(name, staged)?;
+    hash: ImageHash,
+    bytes: u64,
+    stage: impl FnOnce() -> Result<Staged<'s, Directory>, StoreError>,
+) -> Result<(Change, FileView), ApiError> {
+    let mut draft = state.store.begin()?;
+    let before = match draft.entries().get(&name) {
+        Some(StoredContent::Inline(_)) => return Err(rendered(&name)),
+        Some(StoredContent::Image { hash, len }) => Some(audited(*hash, *len)),
+        None => None,
+    };
+    let view = FileView {
+        name: name.to_string(),
+        bytes,
+        blake3: Some(hash.to_string()),
+    };
+    let change = draft.put_staged(name, stage()?)?;
     draft.publish()?;
-    Ok((change, hash, len))
+    tracing::info!(actor = actor.name, name = view.name, %hash, bytes, "a file was uploaded");
+    let action = match change {
+        Change::Added => "create",
+        Change::Replaced => "change",
+        Change::Unchanged => return Ok((change, view)),
+    };
+    let after = audited(hash, bytes);
+    let what = ("file", view.name.as_str());
+    state
+        .configuration
+        .note(actor, action, what, before.as_ref(), Some(&after))?;
+    Ok((change, view))
+}
+
+/// A file, as the audit tells of it.
+fn audited(hash: ImageHash, bytes: u64) -> Value {
+    json!({"bytes": bytes, "blake3": hash.to_string()})
 }
 
 pub(super) async fn remove(
@@ -267,10 +260,9 @@ pub(super) async fn remove(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let name = name(&request)?;
-    let told = name.clone();
     let work = move |state: &State| -> Result<(), ApiError> {
         let mut draft = state.store.begin()?;
-        match draft.entries().get(&name) {
+        let before = match draft.entries().get(&name) {
             None => {
                 return Err(ApiError::new(
                     Code::NotFound,
@@ -278,33 +270,18 @@ pub(super) async fn remove(
                 ));
             }
             Some(StoredContent::Inline(_)) => return Err(rendered(&name)),
-            Some(StoredContent::Image { .. }) => drop(draft.remove(name.as_str())),
-        }
+            Some(StoredContent::Image { hash, len }) => audited(*hash, *len),
+        };
+        draft.remove(name.as_str());
         draft.publish()?;
-        Ok(())
+        tracing::info!(actor = identity.actor.name, %name, "a file was removed");
+        let what = ("file", name.as_str());
+        let noted = state
+            .configuration
+            .note(&identity.actor, "delete", what, Some(&before), None);
+        Ok(noted?)
     };
     state.blocking(work).await?;
-    tracing::info!(actor = identity.actor.name, name = %told, "a file was removed");
     state.publisher.wake();
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// What has arrived of an upload, read where waiting is allowed.
-struct Arrived {
-    pieces: mpsc::Receiver<io::Result<web::Bytes>>,
-    piece: web::Bytes,
-}
-
-impl Read for Arrived {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.piece.is_empty() {
-            self.piece = match self.pieces.blocking_recv() {
-                Some(piece) => piece?,
-                None => return Err(io::ErrorKind::UnexpectedEof.into()),
-            };
-        }
-        let count = self.piece.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.piece.split_to(count));
-        Ok(count)
-    }
 }

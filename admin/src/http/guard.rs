@@ -61,8 +61,9 @@ fn admit(
         .find(|(method, _)| method == request.method());
     let Some((_, access)) = access else {
         let methods: Vec<&str> = accesses.iter().map(|(method, _)| method.as_str()).collect();
-        let message = format!("this address knows {}", methods.join(", "));
-        return Err(ApiError::new(Code::MethodNotAllowed, message));
+        let methods = methods.join(", ");
+        let message = format!("this address knows {methods}");
+        return Err(ApiError::new(Code::MethodNotAllowed, message).with(header::ALLOW, methods));
     };
     if *access == Access::Public {
         return Ok(None);

@@ -2,13 +2,18 @@
 
 mod accounts;
 mod application;
+mod arriving;
 mod bulk;
 mod counters;
+mod docs;
 mod document;
+mod engine;
 mod error;
 mod events;
 mod files;
 mod guard;
+mod hosts;
+mod json;
 mod listing;
 mod objects;
 mod outer;
@@ -18,6 +23,7 @@ mod state;
 mod table;
 mod tls;
 mod units;
+mod uploads;
 mod views;
 
 pub use application::{Application, Settings, StartError, Transport};

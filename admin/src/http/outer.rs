@@ -39,12 +39,23 @@ pub(super) async fn outer(
     );
     let (method, path) = (request.method().clone(), request.path().to_owned());
     let state = request.app_data::<web::Data<State>>().cloned();
-    // Errors of handlers and of the guard are answers by now.
-    let mut response = next.call(request).await?.map_into_boxed_body();
+    let here = state
+        .as_ref()
+        .is_none_or(|state| state.hosts.allow(request.headers()));
+    let mut response = if here {
+        // Errors of handlers and of the guard are answers by now.
+        next.call(request).await?.map_into_boxed_body()
+    } else {
+        let refused = ApiError::new(Code::WrongHost, "this server is not known by that name");
+        request.into_response(refused.response())
+    };
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        // A page that needs another policy has said so.
+        if !response.headers().contains_key(&name) {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response

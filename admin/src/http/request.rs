@@ -1,16 +1,42 @@
 //! Reading requests: bodies, parameters, conditions. Every bound is checked before anything is kept.
 
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::{HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{ApiError, Code};
+use super::json::Strict;
 use crate::configuration::Expected;
+use crate::limits::REQUEST_BODY_WAIT;
 use crate::object::Id;
 
-/// A body, as the framework has read it within its bound, or has refused it.
-pub(super) type Body = Result<web::Bytes, actix_web::Error>;
+/// A body that has arrived within its bounds of length and time, or why it was refused.
+pub(super) struct Body(Result<web::Bytes, ApiError>);
+
+impl FromRequest for Body {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let reading = web::Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let read = tokio::time::timeout(REQUEST_BODY_WAIT, reading).await;
+            let late = |_| ApiError::new(Code::TooSlow, "the body did not arrive in time");
+            Ok(Body(read.map_err(late).and_then(|read| {
+                read.map_err(
+                    |error| match error.as_response_error().status_code().as_u16() {
+                        413 => ApiError::new(Code::TooLarge, "the body is too large"),
+                        _ => ApiError::new(Code::NotJson, "the body could not be read"),
+                    },
+                )
+            })))
+        })
+    }
+}
 
 /// What the body is said to be, without parameters.
 pub(super) fn content_type(request: &HttpRequest) -> Option<String> {
@@ -31,13 +57,8 @@ pub(super) fn json(request: &HttpRequest, body: Body) -> Result<Value, ApiError>
             "the body is not said to be JSON",
         ));
     }
-    let body = body.map_err(
-        |error| match error.as_response_error().status_code().as_u16() {
-            413 => ApiError::new(Code::TooLarge, "the body is too large"),
-            _ => ApiError::new(Code::NotJson, "the body could not be read"),
-        },
-    )?;
-    serde_json::from_slice(&body)
+    serde_json::from_slice(&body.0?)
+        .map(|Strict(json)| json)
         .map_err(|error| ApiError::new(Code::NotJson, format!("the body is not JSON: {error}")))
 }
 

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use daybreak_store::Store;
 use tokio::sync::Semaphore;
 
+use std::net::SocketAddr;
+
 use super::counters::Counters;
 use super::error::{ApiError, Code};
+use super::hosts::Hosts;
 use crate::configuration::{Actor, Configuration, Edit};
 use crate::events::Follower;
 use crate::limits::{PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX, STREAMS_MAX};
@@ -27,6 +30,9 @@ pub(super) struct State {
     pub(super) secure: bool,
     // One import at a time: each may take much memory.
     pub(super) imports: Arc<Semaphore>,
+    pub(super) hosts: Hosts,
+    /// Where the engine tells its metrics.
+    pub(super) engine: SocketAddr,
     passwords: Semaphore,
     passwords_waiting: Semaphore,
 }
@@ -38,7 +44,8 @@ impl State {
         publisher: Publisher,
         gate: Gate,
         follower: Arc<Follower>,
-        secure: bool,
+        hosts: Hosts,
+        engine: SocketAddr,
     ) -> Self {
         State {
             configuration,
@@ -48,8 +55,11 @@ impl State {
             follower,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             counters: Counters::new(),
-            secure,
+            // Over TLS every name is answered, and only there.
+            secure: hosts == Hosts::Any,
             imports: Arc::new(Semaphore::new(1)),
+            hosts,
+            engine,
             passwords: Semaphore::new(PASSWORDS_AT_ONCE_MAX),
             passwords_waiting: Semaphore::new(PASSWORDS_WAITING_MAX),
         }

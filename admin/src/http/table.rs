@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
-use super::{accounts, bulk, events, files, objects, page, units, views};
+use super::{accounts, bulk, docs, events, files, objects, page, units, uploads, views};
 use crate::kind::Kind;
 use crate::security::Right;
 
@@ -100,6 +100,20 @@ fn public(routes: &mut Vec<Route>) {
     );
     add(
         routes,
+        (Method::GET, "/api/docs"),
+        all,
+        "The document of the API, to look at and to try out",
+        || web::get().to(docs::page),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/docs/{part}"),
+        all,
+        "What that page consists of",
+        || web::get().to(docs::part),
+    );
+    add(
+        routes,
         (Method::POST, "/api/v1/setup"),
         all,
         "Make the first administrator, with the secret of the set-up link",
@@ -136,6 +150,27 @@ fn identified(routes: &mut Vec<Route>) {
         access,
         "Change one's own password; all sessions end",
         || web::put().to(accounts::own_password),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/sessions"),
+        access,
+        "List one's own sessions",
+        || web::get().to(accounts::sessions),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/sessions"),
+        access,
+        "End all of one's own sessions, this one too",
+        || web::delete().to(accounts::end_sessions),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/sessions/{id}"),
+        access,
+        "End one of one's own sessions",
+        || web::delete().to(accounts::end_session),
     );
     add(
         routes,
@@ -354,9 +389,58 @@ fn of_rights(routes: &mut Vec<Route>) {
     );
     add(
         routes,
+        (Method::GET, "/api/v1/uploads"),
+        right(Right::FilesWrite),
+        "List the uploads that are not complete",
+        || web::get().to(uploads::list),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/uploads"),
+        right(Right::FilesWrite),
+        "Begin an upload that can go on after it broke off",
+        || web::post().to(uploads::begin),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/uploads/{id}"),
+        right(Right::FilesWrite),
+        "Where an upload is",
+        || web::get().to(uploads::show),
+    );
+    add(
+        routes,
+        (Method::PATCH, "/api/v1/uploads/{id}"),
+        right(Right::FilesWrite),
+        "Add the next octets; with the last ones the file is published",
+        || web::patch().to(uploads::go_on),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/uploads/{id}"),
+        right(Right::FilesWrite),
+        "Throw an upload away",
+        || web::delete().to(uploads::remove),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/terminals/{id}/shadow"),
+        right(Right::TerminalsShadow),
+        "Look at a terminal's screen: reserved, not available yet",
+        || web::post().to(views::shadow),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/users/{id}/sessions"),
+        right(Right::UsersWrite),
+        "End all sessions of a user",
+        || web::delete().to(accounts::end_sessions_of),
+    );
+    add(
+        routes,
         (Method::GET, "/metrics"),
         right(Right::MetricsRead),
-        "Metrics of the administration",
+        "Metrics of the administration and, if it runs, of the engine",
         || web::get().to(views::metrics),
     );
 }

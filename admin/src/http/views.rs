@@ -5,15 +5,20 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::engine;
 use super::error::{ApiError, Code};
 use super::request::{self, unknown_parameter, wrong_parameter};
 use super::state::State;
-use crate::database::AuditRow;
+use crate::database::{AuditFilter, AuditRow};
 use crate::effective::{Effective, Problem, effective};
 use crate::kind::{Body, Kind};
 use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
-use crate::object::Id;
 use crate::security::{BuiltInRole, Right};
+
+/// What the audit tells of.
+pub(super) const AUDIT_ACTIONS: [&str; 4] = ["create", "change", "delete", "secret"];
+
+const TIME_MS_MAX: u64 = i64::MAX as u64;
 
 /// What holds for one terminal.
 #[derive(Serialize, ToSchema)]
@@ -57,9 +62,9 @@ pub(super) struct AuditView {
     time_ms: u64,
     /// Who.
     actor: String,
-    /// `create`, `change` or `delete`.
+    /// `create`, `change`, `delete`, or `secret`: what is sealed was set, as a password is.
     action: String,
-    /// The kind of the object.
+    /// The kind of the object; `file`: a file.
     kind: String,
     /// The object.
     id: String,
@@ -105,6 +110,29 @@ pub(super) async fn effective_settings(
     Ok(HttpResponse::Ok().json(EffectiveView { settings, problems }))
 }
 
+/// Looking at a terminal's screen is reserved: its right, its setting and its address are here, and what is behind them is not.
+pub(super) async fn shadow(
+    state: web::Data<State>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let id = request::id(&request)?;
+    if state
+        .configuration
+        .site()
+        .object(Kind::Terminal, &id)
+        .is_none()
+    {
+        return Err(ApiError::new(
+            Code::NotFound,
+            format!("there is no terminal {id}"),
+        ));
+    }
+    Err(ApiError::new(
+        Code::NotAvailableYet,
+        "shadowing is not available yet",
+    ))
+}
+
 pub(super) async fn problems(state: web::Data<State>) -> HttpResponse {
     let publication = state.publisher.publication();
     HttpResponse::Ok().json(ProblemsView {
@@ -128,20 +156,30 @@ pub(super) async fn audit(
     state: web::Data<State>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let (mut kind, mut id, mut before, mut limit) = (None, None, None, PAGE_ITEMS);
+    let (mut filter, mut limit) = (AuditFilter::default(), PAGE_ITEMS);
     for (name, value) in request::parameters(&request)? {
         let wrong = |why| wrong_parameter(&name, why);
         match name.as_str() {
-            "kind" => {
-                kind = Some(Kind::of_word(&value).ok_or_else(|| wrong("there is no such kind"))?);
+            "kind" if value == "file" || Kind::of_word(&value).is_some() => {
+                filter.kind = Some(value);
             }
-            "id" => id = Some(Id::parse(&value).map_err(|_| wrong("this is not an identifier"))?),
+            "kind" => return Err(wrong("there is no such kind")),
+            "id" => filter.id = Some(value),
+            "actor" => filter.actor = Some(value),
+            "action" if AUDIT_ACTIONS.contains(&value.as_str()) => filter.action = Some(value),
+            "action" => return Err(wrong("there is no such action")),
+            "since_ms" | "until_ms" => {
+                // What SQLite can hold is further than any clock goes.
+                let time_ms = value.parse().ok().filter(|time_ms| *time_ms <= TIME_MS_MAX);
+                let time_ms = time_ms.ok_or_else(|| wrong("these are milliseconds since 1970"))?;
+                match name.as_str() {
+                    "since_ms" => filter.since_ms = Some(time_ms),
+                    _ => filter.until_ms = Some(time_ms),
+                }
+            }
             "before" => {
-                before = Some(
-                    value
-                        .parse()
-                        .map_err(|_| wrong("this is a number that next gave"))?,
-                );
+                let number = value.parse();
+                filter.before = Some(number.map_err(|_| wrong("this is a number that next gave"))?);
             }
             "limit" => {
                 let count = value
@@ -153,16 +191,11 @@ pub(super) async fn audit(
             _ => return Err(unknown_parameter(&name)),
         }
     }
-    let of = match (kind, id) {
-        (Some(kind), Some(id)) => Some((kind, id)),
-        (None, None) => None,
-        _ => return Err(wrong_parameter("id", "kind and id go together")),
-    };
     let count = u32::try_from(limit).unwrap_or(u32::MAX);
     let work = move |state: &State| {
         state
             .configuration
-            .with_database(|database| database.audit(of.as_ref(), before, count))
+            .with_database(|database| database.audit(&filter, count))
     };
     let rows: Vec<AuditRow> = state.blocking(work).await?;
     let next = rows
@@ -229,10 +262,19 @@ pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
 
 pub(super) async fn metrics(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let site = state.configuration.site();
+    let engine = state
+        .blocking(|state| -> Result<_, ApiError> { Ok(engine::metrics(state.engine)) })
+        .await?;
+    state.counters.engine_reachable(engine.is_ok());
     let publication = state.publisher.publication();
     let counts = state.follower.counts();
     let text = state.counters.text(&site, &publication, counts);
-    let text = text.map_err(|error| ApiError::internal(&error))?;
+    let mut text = text.map_err(|error| ApiError::internal(&error))?;
+    if let Ok(engine) = engine {
+        // One text of both: the names of their metrics differ by how they begin.
+        text.truncate(text.trim_end_matches("# EOF\n").len());
+        text.push_str(&engine);
+    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(HttpResponse::Ok().content_type(kind).body(text))
 }

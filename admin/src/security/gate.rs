@@ -162,6 +162,19 @@ impl Gate {
             .with_database(|database| database.remove_sessions_of(user))
     }
 
+    /// The sessions of a user, the one that was used last first.
+    #[must_use]
+    pub fn sessions_of(&self, user: &Id) -> Vec<SessionRow> {
+        let now_ms = self.configuration.now_ms();
+        let sessions = locked(&self.sessions);
+        let own = sessions
+            .values()
+            .filter(|row| row.user == *user && lives(row, now_ms));
+        let mut own: Vec<SessionRow> = own.cloned().collect();
+        own.sort_by_key(|row| (core::cmp::Reverse(row.seen_ms), *row.digest.as_bytes()));
+        own
+    }
+
     /// Who presents this session's secret.
     #[must_use]
     pub fn by_session(&self, presented: &str) -> Option<Identity> {
@@ -169,13 +182,12 @@ impl Gate {
         let now_ms = self.configuration.now_ms();
         let mut sessions = locked(&self.sessions);
         let session = sessions.get_mut(&digest)?;
-        let lives = |since: u64, length: u64| now_ms.saturating_sub(since) < length;
-        if !lives(session.created_ms, SESSION_MS) || !lives(session.seen_ms, SESSION_IDLE_MS) {
+        if !lives(session, now_ms) {
             sessions.remove(&digest);
             return None;
         }
         let id = session.user.clone();
-        let noted = (!lives(session.seen_ms, SESSION_NOTED_MS)).then(|| {
+        let noted = (now_ms.saturating_sub(session.seen_ms) >= SESSION_NOTED_MS).then(|| {
             session.seen_ms = now_ms;
             session.clone()
         });
@@ -310,6 +322,12 @@ impl Gate {
             .map(|object| object.id.clone());
         Ok((id.expect("one edit gives one object"), secret))
     }
+}
+
+/// Whether a session is still valid.
+fn lives(session: &SessionRow, now_ms: u64) -> bool {
+    now_ms.saturating_sub(session.created_ms) < SESSION_MS
+        && now_ms.saturating_sub(session.seen_ms) < SESSION_IDLE_MS
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,7 +11,7 @@ use crate::object::Id;
 macro_rules! rights {
     ($($right:ident $word:literal $what:literal,)+) => {
         /// One thing that may be allowed.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Right {
             $(#[doc = $what] #[serde(rename = $word)] $right,)+
         }
@@ -41,6 +41,7 @@ rights! {
     TerminalsReplace "terminals.replace" "give a terminal another unit",
     UnknownRead "unknown-terminals.read" "see units that are no terminal's",
     UnknownAdopt "unknown-terminals.adopt" "make terminals of units that are none, and forget such units",
+    TerminalsShadow "terminals.shadow" "look at the screen of a terminal (reserved: not available yet)",
     GroupsRead "terminal-groups.read" "see terminal groups",
     GroupsWrite "terminal-groups.write" "create, change and delete terminal groups",
     ServersRead "terminal-servers.read" "see terminal servers",
@@ -69,6 +70,19 @@ rights! {
     EventsRead "events.read" "see events, and the status of terminals",
     MetricsRead "metrics.read" "read the metrics of the administration",
 }
+
+// The derive does not see names that a macro gives.
+impl utoipa::PartialSchema for Right {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::schema::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .enum_values(Some(Right::ALL.map(Right::word)))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for Right {}
 
 /// What an identity may do.
 pub type Rights = BTreeSet<Right>;
@@ -155,7 +169,8 @@ impl BuiltInRole {
             BootServersRead, EventsRead, FilesRead, FilesWrite, GroupsRead, GroupsWrite,
             MetricsRead, ModelsRead, ModelsWrite, ModulesRead, ModulesWrite, PackagesRead,
             PackagesWrite, ProblemsRead, PublicationRead, ServersRead, ServersWrite, SettingsRead,
-            TerminalsRead, TerminalsReplace, TerminalsWrite, UnknownAdopt, UnknownRead,
+            TerminalsRead, TerminalsReplace, TerminalsShadow, TerminalsWrite, UnknownAdopt,
+            UnknownRead,
         };
         let looks = matches!(
             right,
@@ -179,6 +194,7 @@ impl BuiltInRole {
             TerminalsWrite
                 | TerminalsReplace
                 | UnknownAdopt
+                | TerminalsShadow
                 | GroupsWrite
                 | ServersWrite
                 | ModelsWrite

@@ -63,6 +63,12 @@ impl Digest {
         Digest(bytes)
     }
 
+    /// What stands for it where it is shown: enough to tell one from another.
+    #[must_use]
+    pub fn short(&self) -> String {
+        hex(&self.0[..8])
+    }
+
     /// The octets.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

@@ -102,6 +102,8 @@ impl Server {
             data: dir.path().join("data"),
             listen: vec!["127.0.0.1:0".parse().expect("an address")],
             transport: Transport::Plain,
+            hosts: vec!["plant.example".into()],
+            engine: "127.0.0.1:1".parse().expect("an address"),
             workers: 1,
         };
         let (told, started) = mpsc::channel();

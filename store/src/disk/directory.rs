@@ -112,6 +112,11 @@ impl Disk for Directory {
         )?))
     }
 
+    fn open_append(&self, path: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY;
+        Ok(File::from(self.open_at(path, flags, 0)?))
+    }
+
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
         io::Write::write_all(file, bytes)
     }

@@ -112,6 +112,11 @@ impl<D: Disk> Disk for Faulty<D> {
         self.inner.open_file(path)
     }
 
+    fn open_append(&self, path: &str) -> io::Result<D::File> {
+        self.step(Room::NotNeeded)?;
+        self.inner.open_append(path)
+    }
+
     fn write(&self, file: &mut D::File, bytes: &[u8]) -> io::Result<()> {
         self.step(Room::Needed).or_else(|error| {
             // As real ones do: a part is written.

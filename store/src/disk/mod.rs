@@ -71,6 +71,8 @@ pub trait Disk {
     fn create_file(&self, path: &str, mode: u32) -> io::Result<Self::File>;
     /// Opens a file for reading.
     fn open_file(&self, path: &str) -> io::Result<Self::File>;
+    /// Opens a file to append to it.
+    fn open_append(&self, path: &str) -> io::Result<Self::File>;
     /// Appends all of `bytes`.
     fn write(&self, file: &mut Self::File, bytes: &[u8]) -> io::Result<()>;
     /// Reads until `buf` is full or the file ends; says how much.

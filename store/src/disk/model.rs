@@ -310,6 +310,10 @@ impl Disk for Model {
         Ok(self.file(&mut state, inode))
     }
 
+    fn open_append(&self, path: &str) -> io::Result<ModelFile> {
+        self.open_file(path)
+    }
+
     fn write(&self, file: &mut ModelFile, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.lock();
         let room = bytes.len() as u64;
