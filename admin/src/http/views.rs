@@ -230,7 +230,7 @@ pub(super) async fn rights() -> HttpResponse {
             .map(BuiltInRole::id)
             .collect(),
     };
-    HttpResponse::Ok().json(Right::ALL.map(view))
+    HttpResponse::Ok().json(&Right::ALL.map(view)[..])
 }
 
 /// The document of the API.
