@@ -56,6 +56,8 @@ impl<D: Driver> Worker<D> {
     /// # Errors
     /// The driver cannot work any more.
     pub async fn run(mut self) -> std::io::Result<()> {
+        // Before anybody has asked: what it serves from is known.
+        self.show();
         let result = self.serve().await;
         self.driver.close().await;
         self.show();
