@@ -438,7 +438,7 @@ impl Stream {
             .map(|(name, value)| format!("{name}: {value}\r\n"))
             .collect();
         let request = format!(
-            "GET /api/v1/events/stream{query} HTTP/1.1\r\nHost: here\r\n{own}{headers}\r\n"
+            "GET /api/v1/events/stream{query} HTTP/1.1\r\nHost: localhost\r\n{own}{headers}\r\n"
         );
         connection.write_all(request.as_bytes()).expect("sent");
         Stream(BufReader::new(connection))
