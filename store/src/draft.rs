@@ -209,7 +209,8 @@ impl<'s, D: Disk> Draft<'s, D> {
         self.place_pending()?;
         self.sync_folders()?;
         let disk = &self.store.disk;
-        if !self.changed {
+        // An image that was gone is back: who serves the same entries must look again.
+        if !self.changed && self.placed.is_empty() {
             // The one before us may have failed in its last step.
             publish::sync_folder(disk, layout::CATALOGS)?;
             self.placed.clear();

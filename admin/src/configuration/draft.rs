@@ -208,9 +208,12 @@ fn existing(
 
 fn audited(actor: &Actor, now_ms: u64, planned: &Planned) -> AuditRow {
     let shown = |body: &Body| body.shown().to_string();
-    let action = match (&planned.before, &planned.after) {
+    let before = planned.before.as_ref().map(|object| shown(&object.body));
+    let after = planned.after.as_ref().map(shown);
+    let action = match (&before, &after) {
         (None, _) => "create",
-        (Some(_), Some(_)) if planned.sealing => "secret",
+        // Nothing that may be shown is another.
+        (Some(before), Some(after)) if planned.sealing && before == after => "secret",
         (Some(_), Some(_)) => "change",
         (Some(_), None) => "delete",
     };
@@ -221,7 +224,7 @@ fn audited(actor: &Actor, now_ms: u64, planned: &Planned) -> AuditRow {
         action: action.into(),
         kind: planned.kind.word().into(),
         id: planned.id.to_string(),
-        before: planned.before.as_ref().map(|object| shown(&object.body)),
-        after: planned.after.as_ref().map(shown),
+        before,
+        after,
     }
 }
