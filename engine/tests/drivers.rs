@@ -209,7 +209,7 @@ fn every_size_arrives_whole_by_every_block_and_window() {
 }
 
 #[test]
-fn c06_replies_leave_from_the_address_that_was_asked() {
+fn r6_replies_leave_from_the_address_that_was_asked() {
     let octets = content(10_000);
     for kind in ALL {
         let server = Server::start(kind, &["0.0.0.0:0", "[::]:0"], &[("a", &octets)]);
