@@ -8,6 +8,8 @@ use daybreak_tests::{poll, programs};
 use rustix::process::{Pid, Signal, kill_process};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long both may take to end: the engine drains for up to 30 s.
+const END_PATIENCE: Duration = Duration::from_secs(45);
 
 struct Running {
     script: Process,
@@ -90,7 +92,7 @@ fn both_programs_start_what_is_printed_works_and_one_signal_ends_both() {
         assert!(String::from_utf8_lossy(&page.stdout).contains("first administrator"));
 
         running.signal(signal);
-        let status = running.script.wait_for_exit(PATIENCE);
+        let status = running.script.wait_for_exit(END_PATIENCE);
         assert!(status.success(), "{signal:?}: {status}");
         assert_eq!(running.programs(), Vec::<u32>::new());
     }
