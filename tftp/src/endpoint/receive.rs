@@ -116,7 +116,8 @@ impl<F: Clone> Endpoint<F> {
         }
         let begun = self.begun.knows(now, source);
         let most = self.config.transfers_max;
-        let reserved = if begun {
+        // A transfer that begins anew takes the room that it had.
+        let reserved = if begun || pinned.is_some() {
             0
         } else {
             most / limits::TRANSFERS_RESERVED
