@@ -94,6 +94,7 @@ impl Inspector {
                 }
             }
             Ok(false) => {
+                catalog.forget(hash);
                 if self.damaged.insert(hash) {
                     tracing::error!(
                         name,

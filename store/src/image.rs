@@ -187,6 +187,12 @@ impl ImageFolder {
         Ok(mapped)
     }
 
+    /// Maps the file anew for whoever opens it next.
+    pub(crate) fn forget(&self, hash: ImageHash) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&hash);
+    }
+
     fn map(&self, hash: ImageHash, len: u64) -> Result<MappedFile, ImageError> {
         let io = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => ImageError::Missing(hash),

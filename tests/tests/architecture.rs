@@ -223,7 +223,7 @@ fn every_statement_of_the_protocol_names_its_test_or_its_reason() {
     }
     let numbered = tests
         .iter()
-        .filter(|test| numbers_of(test).next().is_some());
+        .filter(|test| numbers_of(test).any(|number| STATEMENTS.contains(&number)));
     let uncited = numbered.filter(|test| !cited.contains(*test));
     violations.extend(uncited.map(|test| format!("no row names `{test}`")));
     let absent = STATEMENTS.filter(|number| !seen.contains(number));

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::{Content, EntryId, EntryView, Snapshot, TerminalView};
 use crate::image::{Image, ImageError, ImageFolder};
 use crate::map::MappedFile;
-use crate::{Generation, Mac};
+use crate::{Generation, ImageHash, Mac};
 
 /// A published catalog, in memory, with the images that were opened through it.
 ///
@@ -117,6 +117,13 @@ impl Catalog {
         }
         let mapped = images.open(hash, view.len)?;
         Ok(Image::mapped(Arc::clone(slot.get_or_init(|| mapped))))
+    }
+
+    /// An image that was found damaged: whoever opens it in a later catalog gets the file that is there then.
+    pub fn forget(&self, hash: ImageHash) {
+        if let Some(images) = &self.images {
+            images.forget(hash);
+        }
     }
 }
 
