@@ -20,8 +20,11 @@ impl Running {
     fn start() -> Running {
         let dir = tempfile::tempdir().expect("a folder");
         let engine = programs::ours("daybreak-engine");
-        let mut command = programs::dying_with_test(programs::repository().join("scripts/run"));
+        // A shell cannot catch what was ignored when it began, as SIGINT is wherever tests run in the background.
+        let mut command = programs::dying_with_test(programs::system("env"));
         command
+            .arg("--default-signal=INT,TERM")
+            .arg(programs::repository().join("scripts/run"))
             .env("DAYBREAK_PORT", "0")
             .env("DAYBREAK_ADMIN_PORT", "0")
             .env("DAYBREAK_RUN", dir.path())
