@@ -1,10 +1,13 @@
 //! Where io_uring is forbidden, as in many containers: the real program under a seccomp filter.
 
+mod support;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use daybreak_store::Store;
+use support::network::in_own_network;
 
 /// Installs a filter that answers `io_uring_setup` with an errno, then becomes the program.
 const FILTER: &str = "
@@ -26,13 +29,8 @@ assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
 os.execv(sys.argv[2], sys.argv[2:])
 ";
 
-/// The program where `io_uring_setup` fails with `errno`; `None` where there is no Python to arrange that.
-fn filtered(errno: i32, data: &Path, io: &str) -> Option<Command> {
-    let python = Command::new("python3").arg("--version").output();
-    if !python.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no python3 here");
-        return None;
-    }
+/// The program where `io_uring_setup` fails with `errno`, as Python arranges it.
+fn filtered(errno: i32, data: &Path, io: &str) -> Command {
     let mut command = Command::new("python3");
     command
         .args([
@@ -54,40 +52,57 @@ fn filtered(errno: i32, data: &Path, io: &str) -> Option<Command> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    Some(command)
+    command
+}
+
+/// What an engine says that was asked for io_uring and does not get it.
+fn refused(errno: i32) -> String {
+    let data = tempfile::tempdir().unwrap();
+    Store::open(data.path()).unwrap();
+    let output = filtered(errno, data.path(), "uring").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(9), "{text}");
+    assert!(text.contains("--io portable"), "{text}");
+    text
 }
 
 const EPERM: i32 = 1;
+const ENOMEM: i32 = 12;
 const ENOSYS: i32 = 38;
 
 #[test]
 fn with_io_uring_asked_for_it_says_what_forbids_it() {
-    let data = tempfile::tempdir().unwrap();
-    Store::open(data.path()).unwrap();
     for (errno, words) in [
         (EPERM, ["forbidden", "seccomp filter"]),
         (ENOSYS, ["not available", "ENOSYS"]),
+        (ENOMEM, ["RLIMIT_MEMLOCK", "LimitMEMLOCK="]),
     ] {
-        let Some(mut command) = filtered(errno, data.path(), "uring") else {
-            return;
-        };
-        let output = command.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(9), "{text}");
-        for word in words.into_iter().chain(["--io portable"]) {
+        let text = refused(errno);
+        for word in words {
             assert!(text.contains(word), "{word:?} is not in: {text}");
         }
     }
 }
 
 #[test]
+fn where_the_sysctl_forbids_it_the_sysctl_is_named() {
+    in_own_network(
+        "where_the_sysctl_forbids_it_the_sysctl_is_named",
+        // The machine's own stays as it is: only here a file lies over it.
+        "two=$(mktemp) && echo 2 >$two && mount --bind $two /proc/sys/kernel/io_uring_disabled && rm $two",
+        || {
+            let text = refused(EPERM);
+            let words = "sysctl kernel.io_uring_disabled = 2";
+            assert!(text.contains(words), "{text}");
+        },
+    );
+}
+
+#[test]
 fn else_it_serves_all_the_same_and_says_why_not_on_io_uring() {
     let data = tempfile::tempdir().unwrap();
     Store::open(data.path()).unwrap();
-    let Some(mut command) = filtered(EPERM, data.path(), "auto") else {
-        return;
-    };
-    let mut child = command.spawn().unwrap();
+    let mut child = filtered(EPERM, data.path(), "auto").spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut said: Vec<String> = Vec::new();
     for line in lines.map_while(Result::ok) {
