@@ -24,7 +24,7 @@ pub struct Args {
     /// Only these servers
     #[arg(long, value_enum, value_name = "SERVER,…", value_delimiter = ',')]
     pub servers: Vec<Server>,
-    /// Runs our engine also with two workers
+    /// Runs our engine also with two workers: on both cores, and on one
     #[arg(long)]
     pub workers: bool,
     /// Rounds: each server once a round [default: 3, or 1 of the short set]
@@ -73,8 +73,9 @@ impl Args {
             (true, true) => Server::QUICK.to_vec(),
             (true, false) => Server::ALL.to_vec(),
         };
-        if self.workers && !servers.contains(&Server::DaybreakTwo) {
-            servers.push(Server::DaybreakTwo);
+        if self.workers {
+            servers.retain(|server| !Server::TWO_WORKERS.contains(server));
+            servers.extend(Server::TWO_WORKERS);
         }
         servers
     }

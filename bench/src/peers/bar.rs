@@ -75,11 +75,11 @@ impl Bar {
                 verdict
             }
             Bar::CpuOfTwoWorkers => {
-                let two = of(Server::DaybreakTwo)?.cpu_s_per_gb;
+                let two = of(Server::DaybreakTwoOnOne)?.cpu_s_per_gb;
                 let one = ours
                     .cpu_s_per_gb
                     .map(|figure| ("one worker".to_owned(), figure));
-                against("CPU a GB of two workers", two, one, 1.1)
+                against("CPU a GB of two workers on the same core", two, one, 1.1)
             }
             Bar::ThroughputOfEveryPeer => {
                 let peers = rows.iter().filter(|row| row.server.is_peer());

@@ -45,7 +45,7 @@ pub fn write(path: &Path, raw: &Raw) -> Result<()> {
 /// One load: its table, and what is asked of us. Nothing where nobody ran.
 #[must_use]
 pub fn section(scenario: &Scenario, raw: &Raw) -> String {
-    let servers = Server::ALL.into_iter().chain([Server::DaybreakTwo]);
+    let servers = Server::ALL.into_iter().chain(Server::TWO_WORKERS);
     let rows: Vec<Row> = servers
         .clone()
         .filter_map(|server| Row::of(server, scenario, &raw.samples))

@@ -19,10 +19,14 @@ const CLIENTS_MAX: &str = "20000";
 pub enum Server {
     /// Ours, with one worker.
     Daybreak,
-    /// Ours, with two workers, on both cores.
+    /// Ours, with two workers, on both cores: the second one beside the clients.
     #[value(name = "daybreak-2")]
     #[serde(rename = "daybreak-2")]
     DaybreakTwo,
+    /// Ours, with two workers, both on the servers' core.
+    #[value(name = "daybreak-2-on-1")]
+    #[serde(rename = "daybreak-2-on-1")]
+    DaybreakTwoOnOne,
     /// H. Peter Anvin's: a process for each client.
     TftpdHpa,
     /// A thread for each client.
@@ -60,7 +64,10 @@ pub struct Line {
 }
 
 impl Server {
-    /// Those of the tables, in their order; two workers are asked for apart.
+    /// Ours with two workers, asked for apart.
+    pub const TWO_WORKERS: [Server; 2] = [Server::DaybreakTwo, Server::DaybreakTwoOnOne];
+
+    /// Those of the tables, in their order.
     pub const ALL: [Server; 6] = [
         Server::Daybreak,
         Server::TftpdHpa,
@@ -79,6 +86,7 @@ impl Server {
         match self {
             Server::Daybreak => "daybreak",
             Server::DaybreakTwo => "daybreak-2",
+            Server::DaybreakTwoOnOne => "daybreak-2-on-1",
             Server::TftpdHpa => "tftpd-hpa",
             Server::Atftpd => "atftpd",
             Server::Dnsmasq => "dnsmasq",
@@ -92,7 +100,8 @@ impl Server {
     pub fn title(self) -> &'static str {
         match self {
             Server::Daybreak => "**daybreak**",
-            Server::DaybreakTwo => "**daybreak**, 2 workers",
+            Server::DaybreakTwo => "**daybreak**, 2 workers, both cores",
+            Server::DaybreakTwoOnOne => "**daybreak**, 2 workers, 1 core",
             Server::TftpdHpa => "tftpd-hpa",
             Server::Atftpd => "atftpd",
             Server::Dnsmasq => "dnsmasq",
@@ -104,7 +113,7 @@ impl Server {
     /// Whether it is another's.
     #[must_use]
     pub fn is_peer(self) -> bool {
-        !matches!(self, Server::Daybreak | Server::DaybreakTwo)
+        self != Server::Daybreak && !Server::TWO_WORKERS.contains(&self)
     }
 
     /// The cores that it runs on, as taskset writes them. The clients are on core 1.
@@ -123,7 +132,7 @@ impl Server {
         let files = places.files.display().to_string();
         let ours = |name: &str| Some(places.programs.join(name)).filter(|path| path.is_file());
         let (program, line) = match self {
-            Server::Daybreak | Server::DaybreakTwo => (
+            Server::Daybreak | Server::DaybreakTwo | Server::DaybreakTwoOnOne => (
                 ours("daybreak-engine"),
                 format!(
                     "--data {} --listen {address}:{port} --workers {} --log warn",
