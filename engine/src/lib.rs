@@ -8,6 +8,7 @@
 pub mod binding;
 pub mod bits;
 pub mod board;
+pub mod boots;
 pub mod clock;
 pub mod files;
 pub mod inspect;

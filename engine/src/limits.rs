@@ -146,6 +146,9 @@ pub const ADDRESS_KNOWN_FOR: Duration = Duration::from_secs(3600);
 /// Boots that are followed from their script to their configuration. Beyond it: as with [`ADDRESSES_MAX`].
 pub const BOOTS_MAX: usize = 65_536;
 
+/// Terminals that workers have told one of them of and it has not taken note of. Beyond it: they are newcomers there.
+pub const BOOTS_TOLD_MAX: usize = 4096;
+
 /// How long a boot may take. Beyond it: its configuration is told without the boot before it.
 pub const BOOT_KNOWN_FOR: Duration = Duration::from_secs(3600);
 

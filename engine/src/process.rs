@@ -18,6 +18,7 @@ use signal_hook::iterator::Signals;
 
 use crate::binding::{self, Bound, WorkerSockets};
 use crate::board::Board;
+use crate::boots::Boots;
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::inspect::Inspector;
@@ -302,13 +303,14 @@ impl Team {
     ) -> Result<Team, StartError> {
         let (orders, quiet) = (Arc::<Orders>::default(), Arc::<Quiet>::default());
         let cores = cores_to_pin(workers.len());
+        let boots = Boots::of(workers.len());
         let mut team = Team {
             orders,
             doorbells: Vec::new(),
             boards: Vec::new(),
             sockets: Vec::new(),
         };
-        for (number, sockets) in workers.into_iter().enumerate() {
+        for (number, (sockets, boots)) in workers.into_iter().zip(boots).enumerate() {
             let doorbell = Doorbell::new().map_err(system("eventfd"))?;
             let board = Arc::<Board>::default();
             team.doorbells.push(doorbell.clone());
@@ -331,6 +333,7 @@ impl Team {
                     quiet: quiet.clone(),
                     clock,
                     notices: notices.clone(),
+                    boots,
                 },
                 may_do_without_ring: settings.io == Io::Auto,
                 news: news.clone(),

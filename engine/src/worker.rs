@@ -6,6 +6,7 @@ use daybreak_tftp::Time;
 use daybreak_tftp::endpoint::{Ended, Endpoint, Event, Outcome, Payload, Unsendable};
 
 use crate::board::{Board, Sample};
+use crate::boots::Boots;
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::io::{Content, Driver, SendError};
@@ -27,6 +28,8 @@ pub struct Shared {
     pub clock: Clock,
     /// What it tells the journal.
     pub notices: Notices,
+    /// What it tells the other workers, and they it.
+    pub boots: Boots,
 }
 
 /// See the module.
@@ -98,7 +101,13 @@ impl<D: Driver> Worker<D> {
         let mut arrived = None;
         driver
             .turn(endpoint.poll_timeout(), &mut |path, datagram| {
-                let now = *arrived.get_or_insert_with(|| shared.clock.now());
+                let now = *arrived.get_or_insert_with(|| {
+                    let now = shared.clock.now();
+                    while let Some(source) = shared.boots.next(now) {
+                        endpoint.boot_has_begun(now, source);
+                    }
+                    now
+                });
                 endpoint.handle_datagram(now, path, datagram, files);
             })
             .await?;
@@ -158,6 +167,9 @@ impl<D: Driver> Worker<D> {
                 }
                 Event::Ended(ended) => {
                     report_end(&ended, &self.shared.quiet, now);
+                    if ended.outcome == Outcome::Completed {
+                        self.shared.boots.tell(now, ended.path.remote.ip());
+                    }
                     let told = Told::Ended {
                         file: FileName::of(ended.file.name().as_bytes()),
                         outcome: ended.outcome,

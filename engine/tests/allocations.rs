@@ -111,6 +111,7 @@ where
         quiet: Arc::default(),
         clock,
         notices: daybreak_engine::notice::Notices::default(),
+        boots: daybreak_engine::boots::Boots::default(),
     };
     let orders = shared.orders.clone();
     let parts = Parts {

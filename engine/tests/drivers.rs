@@ -95,6 +95,7 @@ impl Server {
             quiet: Arc::default(),
             clock,
             notices: daybreak_engine::notice::Notices::default(),
+            boots: daybreak_engine::boots::Boots::default(),
         };
         let (orders, boards) = (shared.orders.clone(), [shared.board.clone()]);
         let published = Arc::new(Published::new(catalog));

@@ -129,6 +129,16 @@ fn a_terminal_that_has_begun_its_boot_is_let_to_finish_it() {
 }
 
 #[test]
+fn a_boot_that_another_worker_has_begun_is_let_to_finish_too() {
+    let mut server = server(1_250_000);
+    let (now, known) = (server.now, terminal(7));
+    server.endpoint.boot_has_begun(now, known.ip());
+    let mut clients: Vec<SocketAddr> = (100..150).map(terminal).collect();
+    clients.push(known);
+    assert_eq!(boots(&mut server, &clients)[0], known);
+}
+
+#[test]
 fn at_the_bound_of_transfers_a_terminal_that_has_begun_its_boot_is_still_answered() {
     let mut server = Server::with(Config {
         transfers_max: 16,

@@ -200,6 +200,11 @@ impl<F: Clone> Endpoint<F> {
         self.events.pop_front()
     }
 
+    /// The terminal at an address has got a file from another endpoint of this server: it is let to finish its boot here, too.
+    pub fn boot_has_begun(&mut self, now: Time, source: IpAddr) {
+        self.begun.add(now, source);
+    }
+
     /// A train of a transfer cannot be sent, now or later: the transfer ends with an ERROR.
     pub fn handle_send_failure(&mut self, now: Time, transfer: TransferId, why: Unsendable) {
         let Some(slot) = self.table.slot_of(transfer) else {
