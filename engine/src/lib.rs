@@ -10,6 +10,7 @@ pub mod bits;
 pub mod board;
 pub mod boots;
 pub mod clock;
+pub mod dhcp;
 pub mod files;
 pub mod inspect;
 #[allow(

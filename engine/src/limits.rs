@@ -183,3 +183,33 @@ pub const REPORT_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Receive buffer of the status socket.
 pub const STATUS_RECEIVE_BYTES: usize = 1 << 20;
+
+/// Network interfaces that ProxyDHCP answers on. Beyond it: refused at start.
+pub const DHCP_INTERFACES_MAX: usize = 16;
+
+/// Octets of a DHCP message that are read. A longer one is cut, and what is cut off is not seen.
+pub const DHCP_DATAGRAM_BYTES_MAX: usize = 2048;
+
+/// DHCP messages that are looked at in a second, of all clients. Beyond it: dropped; a client asks again after 4 s.
+pub const DHCP_IN_ALL_A_SECOND_MAX: u32 = 20_000;
+
+/// Messages read from one socket before the others get their turn.
+pub const DHCP_BATCH: usize = 64;
+
+/// Receive buffer of a DHCP socket.
+pub const DHCP_RECEIVE_BYTES: usize = 1 << 20;
+
+/// Architectures that a client may name. Beyond it: not looked at.
+pub const DHCP_ARCHITECTURES_MAX: usize = 16;
+
+/// Octets of a machine's identifier (17, by RFC 4578). A longer one is not said again.
+pub const DHCP_MACHINE_BYTES_MAX: usize = 64;
+
+/// Octets of the field `file` of a message, with the NUL at its end. A longer name goes into option 67 alone.
+pub const DHCP_FILE_FIELD_BYTES: usize = 128;
+
+/// Octets of an answer at least: those of a BOOTP message (RFC 951), below which old firmware takes none.
+pub const DHCP_REPLY_BYTES_MIN: usize = 300;
+
+/// Octets of a text that names boot programs. Beyond it: not read.
+pub const LOADERS_BYTES_MAX: usize = 4096;

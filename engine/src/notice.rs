@@ -50,6 +50,8 @@ pub enum Told {
     Stranger(Mac, FileName),
     /// An authentic report of a terminal.
     Reported(Mac, Report),
+    /// The client takes its address now, by what it says to the DHCP servers of its network.
+    Takes(Mac),
 }
 
 /// The beginning of a file's name.

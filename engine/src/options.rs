@@ -93,6 +93,17 @@ pub struct Options {
     /// Address and port that terminals report their status to [default: port 4901 of every address]
     #[arg(long, value_name = "ADDR:PORT")]
     pub status: Option<SocketAddr>,
+    /// Network interfaces on which PXE and HTTP-boot clients are told what to boot (ProxyDHCP), beside the DHCP server that
+    /// gives them their addresses [default: none]
+    #[arg(long, value_name = "IFACE,…", value_delimiter = ',')]
+    pub proxy_dhcp: Vec<String>,
+    /// Answer also what DHCP relays send to this machine: not where it has a DHCP server, which would miss it
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    pub proxy_dhcp_relayed: Option<bool>,
+    /// Port at which an HTTP server of this machine has the same files: HTTP-boot clients are sent there
+    /// [default: they are not answered]
+    #[arg(long, value_name = "PORT")]
+    pub http_boot_port: Option<u16>,
     /// How log lines look, on standard error [default: text]
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
@@ -185,6 +196,13 @@ impl Options {
             listener_receive_bytes: self.listener_receive_bytes.or(other.listener_receive_bytes),
             metrics: self.metrics.or(other.metrics),
             status: self.status.or(other.status),
+            proxy_dhcp: if self.proxy_dhcp.is_empty() {
+                other.proxy_dhcp
+            } else {
+                self.proxy_dhcp
+            },
+            proxy_dhcp_relayed: self.proxy_dhcp_relayed.or(other.proxy_dhcp_relayed),
+            http_boot_port: self.http_boot_port.or(other.http_boot_port),
             log_format: self.log_format.or(other.log_format),
             log: self.log.or(other.log),
             no_sandbox: self.no_sandbox.or(other.no_sandbox),

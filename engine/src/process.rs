@@ -20,6 +20,7 @@ use crate::binding::{self, Bound, WorkerSockets};
 use crate::board::Board;
 use crate::boots::Boots;
 use crate::clock::Clock;
+use crate::dhcp;
 use crate::files::Files;
 use crate::inspect::Inspector;
 use crate::io::{
@@ -80,6 +81,7 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
     let bound = bind(&settings.plan)?;
     let metrics = bind_metrics(settings)?;
     let status = bind_status(settings)?;
+    let interfaces = dhcp::bind(&settings.proxy_dhcp)?;
     say_what_is_bound(&bound);
     // Everything privileged is done, and no thread is running yet: each will inherit this.
     if settings.sandbox {
@@ -105,6 +107,16 @@ pub fn run(settings: &Settings) -> Result<Ended, StartError> {
         (clock, &notices),
         &news,
     )?;
+    if !interfaces.is_empty() {
+        let serving = dhcp::Serving {
+            clock,
+            published: published.clone(),
+            notices: notices.clone(),
+            tally: tally.clone(),
+            http_port: settings.proxy_dhcp.http_port,
+        };
+        spawn("proxy-dhcp", move || dhcp::serve(&interfaces, &serving))?;
+    }
     if let Some(socket) = status {
         let address = socket.local_addr().map_err(system("getsockname"))?;
         tracing::info!(%address, "status reports");

@@ -33,9 +33,15 @@ pub enum Cause {
     Aborted,
     /// Sends that the kernel refused.
     SendErrors,
+    /// A client that was told its boot file.
+    BootFileNamed,
+    /// A client that there is no boot file for.
+    NothingToBoot,
+    /// An answer of ProxyDHCP that the kernel refused.
+    ProxyDhcpUnsent,
 }
 
-const CAUSES: usize = Cause::SendErrors as usize + 1;
+const CAUSES: usize = Cause::ProxyDhcpUnsent as usize + 1;
 
 /// Lets a line through now and then, and counts the others. Shared by all workers.
 #[derive(Debug, Default)]

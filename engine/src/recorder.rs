@@ -1,8 +1,8 @@
 //! Who it was: notices of workers become events of the journal.
 //!
 //! A request carries no address of a network card. A client is attributed by that in the name that it asks for; else by its
-//! source address, as long as that is known from such a request (acknowledged, so not by a forged source); else it is anonymous. The
-//! event says which, and it is never a proof of identity.
+//! source address, as long as that is known from such a request (acknowledged, so not by a forged source) or from what its network
+//! card has said to DHCP servers; else it is anonymous. The event says which, and it is never a proof of identity.
 //!
 //! Runs on the journal's thread; time is an argument.
 
@@ -66,6 +66,10 @@ impl Recorder {
                         client: client(notice, Some(mac), Source::Name, catalog),
                         file: file.to_string(),
                     })
+            }
+            Told::Takes(mac) => {
+                self.addresses.put(notice.now, notice.client, mac);
+                None
             }
             Told::Reported(mac, report) => Some(What::Status {
                 client: client(notice, Some(mac), Source::Key, catalog),

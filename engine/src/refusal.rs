@@ -85,6 +85,16 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// ProxyDHCP cannot have an interface.
+    #[error("--proxy-dhcp {interface}: UDP port {port} cannot be had there: {source}. {advice}", advice = dhcp_advice(source))]
+    ProxyDhcp {
+        /// Which.
+        interface: String,
+        /// What of it.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
     /// No io_uring, and nothing else is allowed.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -114,6 +124,7 @@ impl StartError {
             StartError::Ring(_) => 9,
             StartError::Metrics { .. } => 10,
             StartError::Status { .. } => 11,
+            StartError::ProxyDhcp { .. } => 12,
         }
     }
 
@@ -127,6 +138,20 @@ impl StartError {
             LoadError::Open { source, .. } => StartError::DataUnreadable { path, source },
             source => StartError::NoCatalog { path, source },
         }
+    }
+}
+
+/// What to do about a port of DHCP that cannot be had.
+fn dhcp_advice(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::ENODEV) => "There is no such network interface: `ip link` lists them",
+        Some(libc::EACCES | libc::EPERM) => {
+            "It needs the capability CAP_NET_BIND_SERVICE, as port 69 does"
+        }
+        Some(libc::EADDRINUSE) => {
+            "Another PXE service of this machine has it (`ss -lunp`, as root, names it): stop it, or leave out --proxy-dhcp"
+        }
+        _ => "Without --proxy-dhcp the engine starts",
     }
 }
 

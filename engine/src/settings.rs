@@ -9,6 +9,7 @@ use daybreak_tftp::endpoint::{BlksizeCaps, Config, Rate, Subnet, SubnetError};
 use daybreak_tftp::limits as protocol;
 
 use crate::binding::{Plan, Wanted};
+use crate::dhcp::ProxyDhcp;
 use crate::limits;
 use crate::options::{self, CommandLine, ConfigFile, Io, LogFormat, Options, ZeroCopy};
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Where terminals report their status: just there, or it does not start; `None`: at the usual port, if it is to be had.
     pub status: Option<SocketAddr>,
+    /// Where clients are told what to boot.
+    pub proxy_dhcp: ProxyDhcp,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged.
@@ -101,6 +104,20 @@ pub enum SettingsError {
     /// Too many networks.
     #[error("at most {} [[subnet]]s", limits::SUBNETS_MAX)]
     TooManyNetworks,
+    /// A text that should be a network interface is none, or stands there twice.
+    #[error(
+        "--proxy-dhcp {0:?}: want the names of network interfaces, each once (`ip link` lists them)"
+    )]
+    NotAnInterface(String),
+    /// Too many network interfaces.
+    #[error(
+        "--proxy-dhcp takes at most {} network interfaces",
+        limits::DHCP_INTERFACES_MAX
+    )]
+    TooManyInterfaces,
+    /// What is a part of ProxyDHCP, without it.
+    #[error("--{0} is a part of --proxy-dhcp: name the network interfaces, too")]
+    WithoutProxyDhcp(&'static str),
     /// Too many listening addresses.
     #[error("at most {} addresses to listen on", limits::LISTENERS_MAX)]
     TooManyListeners,
@@ -225,6 +242,7 @@ impl Settings {
                 required: options.metrics.is_some(),
             },
             status: options.status,
+            proxy_dhcp: ProxyDhcp::of(&options)?,
             log_format: options.log_format.unwrap_or_default(),
             log: options.log.unwrap_or_else(|| "info".into()),
             drain: Duration::from_secs(within(
@@ -311,7 +329,7 @@ fn cores() -> usize {
 }
 
 /// The value, if it is within its bounds.
-fn within<N>(option: &'static str, value: N, min: N, max: N) -> Result<N, SettingsError>
+pub(crate) fn within<N>(option: &'static str, value: N, min: N, max: N) -> Result<N, SettingsError>
 where
     N: PartialOrd + TryInto<u64> + Copy,
 {

@@ -38,6 +38,14 @@ tally! {
     status_forged "Status reports whose tag is wrong",
     status_stale "Status reports whose counter is not above the last one: replayed, or of a clock that was set back",
     status_taken "Status reports that were taken",
+    proxy_dhcp_datagrams "DHCP messages that ProxyDHCP has seen",
+    proxy_dhcp_offers "Offers of a boot file to clients that asked everybody",
+    proxy_dhcp_acknowledgements "Boot files named to clients that asked this server alone (port 4011)",
+    proxy_dhcp_nothing_to_boot "PXE and HTTP-boot clients not answered because the catalog has no file for them",
+    proxy_dhcp_not_ours "DHCP messages that are for the DHCP server, or came by a way that is not answered",
+    proxy_dhcp_malformed "DHCP messages that are none, or contradict themselves",
+    proxy_dhcp_over_limit "DHCP messages dropped unread because too many came at once",
+    proxy_dhcp_send_errors "ProxyDHCP answers that could not be sent",
 }
 
 impl Tally {

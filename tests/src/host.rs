@@ -39,6 +39,27 @@ impl Host {
         if !is_root() {
             command.args(["--user", "--map-root-user"]);
         }
+        Host::held(command, private)
+    }
+
+    /// One more, beside this one: their networks can be linked.
+    #[must_use]
+    pub fn beside(&self) -> Host {
+        // Made inside: without root, both must be of one user namespace.
+        let mut command = self.command(programs::system("unshare"));
+        command.arg(self.private.option());
+        Host::held(command, self.private)
+    }
+
+    /// Links this network with another by a wire, whose ends have these names.
+    pub fn link(&self, end: &str, other: &Host, other_end: &str) {
+        let other = other.holder.id().to_string();
+        let wire = ["link", "add", end, "type", "veth"];
+        let peer = ["peer", "name", other_end, "netns", &other];
+        self.run("ip", &[&wire[..], &peer].concat());
+    }
+
+    fn held(mut command: Command, private: Private) -> Host {
         let prepare = match private {
             Private::Network => "ip link set lo up",
             Private::Mounts => "true",

@@ -1,7 +1,8 @@
 //! A virtual machine that boots over the network, and the wire that it boots on.
 //!
 //! A [`Lan`] is a private network with one tap device: the server's side has [`SERVER`], dnsmasq tells the
-//! machine its address, the boot server and the name to ask for, and nothing else (no DNS, no TFTP). A
+//! machine its address, the boot server and the name to ask for, and nothing else (no DNS, no TFTP). On one with
+//! servers of their own machines dnsmasq gives addresses alone. A
 //! [`Machine`] is QEMU with one network card on that tap; its firmware is Debian's, and its console is the
 //! log of its process.
 //!
@@ -23,6 +24,9 @@ use crate::programs;
 /// The server's address on a [`Lan`] (TEST-NET-1: it can be nobody's).
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
+/// The address of the site's DHCP server, where it is no boot server.
+const DHCP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
 /// The network card's address of every machine: each has a wire to itself.
 pub const MAC: &str = "52:54:00:da:7b:01";
 
@@ -37,6 +41,7 @@ const DHCP_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Lan {
     _dhcp: Process,
     host: Arc<Host>,
+    servers: Vec<Arc<Host>>,
     _dir: TempDir,
 }
 
@@ -54,13 +59,60 @@ impl Lan {
             &["address", "add", &format!("{SERVER}/24"), "dev", "tap0"],
         );
         host.run("ip", &["link", "set", "tap0", "up"]);
+        Lan::served(host, "tap0", Some(boot_file), Vec::new())
+    }
+
+    /// A new wire with a machine for each of these servers on it, whose interface is `eth0`. The site's DHCP server knows none
+    /// of them.
+    #[must_use]
+    pub fn with_servers(addresses: &[Ipv4Addr]) -> Lan {
+        let host = Host::new(Private::Network);
+        host.run("ip", &["link", "add", "br0", "type", "bridge"]);
+        host.run("ip", &["tuntap", "add", "dev", "tap0", "mode", "tap"]);
+        host.run(
+            "ip",
+            &["address", "add", &format!("{DHCP}/24"), "dev", "br0"],
+        );
+        let mut ports = vec!["tap0".to_owned()];
+        let mut servers = Vec::new();
+        for (number, address) in addresses.iter().enumerate() {
+            let (server, port) = (host.beside(), format!("port{number}"));
+            host.link(&port, &server, "eth0");
+            server.run(
+                "ip",
+                &["address", "add", &format!("{address}/24"), "dev", "eth0"],
+            );
+            server.run("ip", &["link", "set", "eth0", "up"]);
+            servers.push(Arc::new(server));
+            ports.push(port);
+        }
+        for port in &ports {
+            host.run("ip", &["link", "set", port, "master", "br0", "up"]);
+        }
+        host.run("ip", &["link", "set", "br0", "up"]);
+        Lan::served(host, "br0", None, servers)
+    }
+
+    fn served(
+        host: Host,
+        interface: &str,
+        boot_file: Option<&str>,
+        servers: Vec<Arc<Host>>,
+    ) -> Lan {
         let dir = tempfile::tempdir().expect("a private folder");
-        let dhcp = start_dhcp(&host, boot_file, dir.path());
+        let dhcp = start_dhcp(&host, interface, boot_file, dir.path());
         Lan {
             _dhcp: dhcp,
             host: Arc::new(host),
+            servers,
             _dir: dir,
         }
+    }
+
+    /// The machines of the servers.
+    #[must_use]
+    pub fn servers(&self) -> &[Arc<Host>] {
+        &self.servers
     }
 
     /// The server's side of the wire.
@@ -84,7 +136,7 @@ impl Lan {
     }
 }
 
-fn start_dhcp(host: &Host, boot_file: &str, dir: &Path) -> Process {
+fn start_dhcp(host: &Host, interface: &str, boot_file: Option<&str>, dir: &Path) -> Process {
     let mut command = host.command(programs::system("dnsmasq"));
     command.args([
         "--conf-file=/dev/null",
@@ -92,18 +144,16 @@ fn start_dhcp(host: &Host, boot_file: &str, dir: &Path) -> Process {
         "--log-facility=-",
     ]);
     command.args(["--user=root", "--group=root", "--pid-file=", "--port=0"]);
-    command.args([
-        "--interface=tap0",
-        "--bind-interfaces",
-        "--no-ping",
-        "--dhcp-authoritative",
-    ]);
+    command.arg(format!("--interface={interface}"));
+    command.args(["--bind-interfaces", "--no-ping", "--dhcp-authoritative"]);
     command.args(["--dhcp-range=192.0.2.50,192.0.2.99,255.255.255.0,1h"]);
-    command.arg(format!("--dhcp-boot={boot_file},,{SERVER}"));
+    if let Some(boot_file) = boot_file {
+        command.arg(format!("--dhcp-boot={boot_file},,{SERVER}"));
+    }
     command.arg(format!("--dhcp-leasefile={}", dir.join("leases").display()));
     let dhcp = Process::start("dnsmasq", command);
     dhcp.wait_for("it serves DHCP", DHCP_PATIENCE, |line| {
-        line.contains("sockets bound exclusively to interface tap0")
+        line.contains("sockets bound exclusively to interface")
             .then_some(())
     });
     dhcp

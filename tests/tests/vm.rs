@@ -3,11 +3,12 @@
 //! The wire is a tap device in a private network; see `daybreak_tests::vm`. One boot takes 10 to 20 s.
 //! iPXE is in every run; PXELINUX, UEFI and U-Boot need more packages, and are in the long one.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use daybreak_tests::site::Site;
+use daybreak_tests::site::{Engine, Site};
 use daybreak_tests::vm::{DASHED_MAC, Firmware, Lan, SERVER};
 use daybreak_tests::{content, programs};
 
@@ -59,6 +60,79 @@ fn ipxe_in_a_machines_network_card_boots_from_the_engine() {
     );
 }
 
+/// Two servers with the same files, of which the site's DHCP server knows nothing.
+const PAIR: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+
+/// A server of the pair that offers itself.
+fn proxy(site: &Site) -> Engine {
+    site.engine_on("0.0.0.0:69", &["--proxy-dhcp", "eth0"])
+}
+
+#[test]
+fn a_machine_with_plain_pxe_firmware_boots_from_the_server_that_is_alive_with_no_change_anywhere() {
+    let lan = Lan::with_servers(&PAIR);
+    let sites = [0, 1].map(|server| Site::inside(&lan.servers()[server]));
+    let mut engines = sites.each_ref().map(|site| {
+        site.import(
+            "boot.ipxe",
+            format!("#!ipxe\nimgfetch --name image images/image.bin && imgstat image && echo {MARKER}\nshell\n")
+                .as_bytes(),
+        );
+        site.import("images/image.bin", &content::octets(1, IMAGE_BYTES));
+        Some(proxy(site))
+    });
+    let boot = || {
+        let machine = lan.boot(&Firmware::Bios);
+        machine.wait_for_console(MARKER, BOOT_PATIENCE);
+        let console = machine.console();
+        let from =
+            |address: &Ipv4Addr| console.contains(&format!("tftp://{address}/boot.ipxe... ok"));
+        PAIR.iter()
+            .position(from)
+            .unwrap_or_else(|| panic!("from a server:\n{console}"))
+    };
+
+    let first = boot();
+    let engine = engines[first].take().expect("it has served");
+    let offers = engine
+        .metrics()
+        .sum("daybreak_engine_proxy_dhcp_offers_total");
+    assert!(offers >= 1.0, "{offers}");
+    engine.kill();
+    assert_eq!(boot(), 1 - first, "it boots from the other");
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn uefi_firmware_boots_from_the_server_that_is_alive_with_no_change_anywhere() {
+    let lan = Lan::with_servers(&PAIR);
+    let sites = [0, 1].map(|server| Site::inside(&lan.servers()[server]));
+    let mut engines = [0, 1].map(|server| {
+        let site = &sites[server];
+        site.import("grubx64.efi", &grub(site, PAIR[server]));
+        let shown = format!("echo '{MARKER} {}'\nsleep 600\n", PAIR[server]);
+        site.import("grub/grub.cfg", shown.as_bytes());
+        Some(proxy(site))
+    });
+    let boot = || {
+        let variables = sites[0].source("variables.fd", &installed(&ovmf("VARS")));
+        let machine = lan.boot(&Firmware::Uefi {
+            code: &ovmf("CODE"),
+            variables: &variables,
+        });
+        machine.wait_for_console(MARKER, BOOT_PATIENCE);
+        let console = machine.console();
+        let from = |address: &Ipv4Addr| console.contains(&format!("{MARKER} {address}"));
+        PAIR.iter()
+            .position(from)
+            .unwrap_or_else(|| panic!("from a server:\n{console}"))
+    };
+
+    let first = boot();
+    engines[first].take().expect("it has served").kill();
+    assert_eq!(boot(), 1 - first, "it boots from the other");
+}
+
 #[test]
 #[ignore = "long: make test-long"]
 fn pxelinux_takes_its_modules_and_the_machines_own_configuration_from_the_engine() {
@@ -91,7 +165,7 @@ fn uefi_firmware_starts_grub_from_the_engine_and_grub_reads_an_image_to_the_octe
     let image = site.source("image.bin", &content::octets(2, IMAGE_BYTES));
     let expected = sha256(&image);
     site.import("images/image.bin", &content::octets(2, IMAGE_BYTES));
-    site.import("grubx64.efi", &grub(&site));
+    site.import("grubx64.efi", &grub(&site, SERVER));
     site.import(
         "grub/grub.cfg",
         format!("sha256sum (tftp,{SERVER})/images/image.bin\necho '{MARKER}'\nsleep 600\n")
@@ -152,10 +226,10 @@ fn u_boot_script(site: &Site, script: &str) -> Vec<u8> {
 }
 
 /// A GRUB for UEFI that goes on with the configuration on the server.
-fn grub(site: &Site) -> Vec<u8> {
+fn grub(site: &Site, server: Ipv4Addr) -> Vec<u8> {
     let early = site.source(
         "early.cfg",
-        format!("configfile (tftp,{SERVER})/grub/grub.cfg\n").as_bytes(),
+        format!("configfile (tftp,{server})/grub/grub.cfg\n").as_bytes(),
     );
     let made = early.with_file_name("grubx64.efi");
     run_tool("grub-mkimage", |command| {

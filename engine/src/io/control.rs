@@ -40,6 +40,11 @@ impl Control {
         self.0.as_mut_ptr()
     }
 
+    /// The first `len` octets: what was put.
+    pub(super) fn written(&self, len: usize) -> &[u8] {
+        &self.0[..len]
+    }
+
     /// Writes "leave from `source`" at `at`; where the next message goes.
     pub(super) fn put_source(&mut self, at: usize, source: IpAddr) -> usize {
         match source {

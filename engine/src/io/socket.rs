@@ -145,7 +145,7 @@ impl AsFd for Socket {
     }
 }
 
-fn set(socket: &socket2::Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
+pub(super) fn set(socket: &socket2::Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the kernel reads as many octets as `value` has.
     let result = unsafe {
         libc::setsockopt(
