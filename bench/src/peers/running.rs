@@ -251,15 +251,25 @@ fn stopped() -> anyhow::Error {
     anyhow::anyhow!("stopped")
 }
 
-/// Whether something listens where the process is, once that is another network than ours.
+/// Whether the process itself listens. The socket of one before it may be there a moment longer, and what is sent to that
+/// is lost.
 fn listens(pid: u32) -> bool {
-    let network = |of: &str| fs::read_link(Path::new("/proc").join(of).join("ns/net")).ok();
-    let there = network(&pid.to_string());
+    let opened = fs::read_dir(format!("/proc/{pid}/fd"));
+    let opened: Vec<_> = opened
+        .into_iter()
+        .flatten()
+        .filter_map(|file| fs::read_link(file.ok()?.path()).ok())
+        .collect();
     let port = format!(":{PORT:04X}");
-    there.is_some()
-        && there != network("self")
-        && sockets(pid).any(|socket| socket.first().is_some_and(|local| local.ends_with(&port)))
+    sockets(pid).any(|socket| {
+        let local = socket.first().is_some_and(|local| local.ends_with(&port));
+        let inode = socket.get(INODE).map(|inode| format!("socket:[{inode}]"));
+        local && inode.is_some_and(|inode| opened.iter().any(|file| file.as_os_str() == &*inode))
+    })
 }
+
+/// The column of a socket's inode, of those of [`sockets`].
+const INODE: usize = 8;
 
 /// Datagrams that the kernel has dropped at the open sockets of the network where the process is. Where the
 /// clients share it, theirs are counted while they are open: before and after a load they are not.
