@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::kind::{Display, Host, ParameterName, ParameterValue, Segment, SessionProtocol};
+use crate::kind::{
+    Architecture, Display, Host, ParameterName, ParameterValue, Segment, SessionProtocol,
+};
 use crate::object::{Id, Object};
 
 /// Something that is wrong with the configuration, and does not stop anything.
@@ -155,6 +157,9 @@ pub struct Firmware {
     pub initrds: Vec<String>,
     /// The kernel's arguments.
     pub arguments: String,
+    /// What firmware of each architecture fetches first, where the version says so: not a part of what a terminal reads.
+    #[serde(skip)]
+    pub loaders: BTreeMap<Architecture, String>,
 }
 
 /// A module, as one terminal loads it.

@@ -401,6 +401,10 @@ impl Firmware {
             kernel: named(&files.kernel),
             initrds: files.initrds.iter().map(named).collect(),
             arguments: files.arguments.as_str().to_owned(),
+            loaders: (package.version(version).into_iter())
+                .flat_map(|version| &version.boot)
+                .filter_map(|files| Some((files.architecture, named(files.loader.as_ref()?))))
+                .collect(),
         }
     }
 }

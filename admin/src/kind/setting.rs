@@ -1,9 +1,13 @@
 //! Settings of the whole site: each has a key, which is its identifier, and a value of its own type.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::site_parts::Architecture;
 use super::terminal::Settings;
+use super::text::FileName;
 use super::unknown::UnknownTerminals;
 use super::{Fault, Reference};
 use crate::limits::EVENT_DAYS_MAX;
@@ -37,11 +41,14 @@ pub enum Setting {
     UnknownGrubScript(ScriptTemplate),
     /// Days for which events are kept: 1 to 3650; otherwise 90.
     EventDays(u16),
+    /// `boot/loaders`: the file that ProxyDHCP names to firmware of each architecture, unless a terminal's package has its own.
+    #[schema(value_type = std::collections::HashMap<String, String>)]
+    BootLoaders(BTreeMap<Architecture, FileName>),
 }
 
 impl Setting {
     /// Every key.
-    pub const KEYS: [&'static str; 9] = [
+    pub const KEYS: [&'static str; 10] = [
         "terminal-defaults",
         "ipxe-script",
         "pxelinux-script",
@@ -51,6 +58,7 @@ impl Setting {
         "unknown-pxelinux-script",
         "unknown-grub-script",
         "event-days",
+        "boot-loaders",
     ];
 
     /// The key of the policy for units that are no terminal's.
@@ -69,6 +77,7 @@ impl Setting {
             Setting::UnknownPxelinuxScript(_) => Setting::KEYS[6],
             Setting::UnknownGrubScript(_) => Setting::KEYS[7],
             Setting::EventDays(_) => Setting::KEYS[8],
+            Setting::BootLoaders(_) => Setting::KEYS[9],
         }
     }
 
@@ -88,9 +97,10 @@ impl Setting {
     #[must_use]
     pub fn template(&self) -> Option<(Script, &ScriptTemplate)> {
         match self {
-            Setting::TerminalDefaults(_) | Setting::UnknownTerminals(_) | Setting::EventDays(_) => {
-                None
-            }
+            Setting::TerminalDefaults(_)
+            | Setting::UnknownTerminals(_)
+            | Setting::EventDays(_)
+            | Setting::BootLoaders(_) => None,
             Setting::IpxeScript(template) => Some((Script::Ipxe, template)),
             Setting::PxelinuxScript(template) => Some((Script::Pxelinux, template)),
             Setting::GrubScript(template) => Some((Script::Grub, template)),

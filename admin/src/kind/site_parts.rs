@@ -140,6 +140,9 @@ pub struct BootFiles {
     /// The kernel's arguments.
     #[serde(default)]
     pub arguments: Arguments,
+    /// What PXE firmware fetches first, where ProxyDHCP tells it; otherwise what the site has for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loader: Option<FileName>,
 }
 
 /// A loadable part of a terminal's software.
@@ -290,6 +293,20 @@ impl PackageVersion {
         match architecture {
             Some(wanted) => self.boot.iter().find(|files| files.architecture == wanted),
             None => self.boot.first(),
+        }
+    }
+}
+
+impl Architecture {
+    /// Its word, as in every text about it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Architecture::X86Bios => "x86-bios",
+            Architecture::X86Uefi => "x86-uefi",
+            Architecture::X86_64Uefi => "x86-64-uefi",
+            Architecture::Arm64Uefi => "arm64-uefi",
+            Architecture::ArmUboot => "arm-uboot",
         }
     }
 }

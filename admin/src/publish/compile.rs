@@ -11,6 +11,7 @@ use std::sync::Arc;
 use daybreak_store::{Mac, Name, StatusKey, StoredTerminal};
 
 use super::active::{ActiveVersion, active_versions};
+use super::loaders;
 use super::template::{CompiledScript, Script};
 use super::terminal_file::{
     FileServer, ScriptContext, ScriptServer, TerminalFile, boot_servers, script_servers,
@@ -101,7 +102,8 @@ impl Compiler {
             tables,
         });
         let render = Render::new(site, &shared);
-        let unknown = if all { render.unknown() } else { Vec::new() };
+        // Files that are no card's.
+        let common = if all { render.common() } else { Vec::new() };
         let mut rendered = 0;
         let mut problems = Vec::new();
         // Cards of which the files may be others now.
@@ -126,7 +128,7 @@ impl Compiler {
         self.terminals = kept;
         self.shared = Some(shared);
         let (mut changed, mut removed) = self.bring_up_to_date(site, touched);
-        for (name, content) in unknown {
+        for (name, content) in common {
             match content {
                 Some(content) if self.files.get(&name) != Some(&content) => {
                     self.files.insert(name.clone(), content);
@@ -179,6 +181,13 @@ impl Compiler {
                     self.files.insert(name.clone(), Arc::clone(content));
                     changed.push(name.clone());
                 }
+            }
+            // The one that not every card has.
+            let loaders = loaders::name_of(mac);
+            if files.iter().all(|(name, _)| *name != loaders)
+                && self.files.remove(&loaders).is_some()
+            {
+                removed.push(loaders);
             }
         }
         (changed, removed)
@@ -248,6 +257,12 @@ impl<'s> Render<'s> {
         servers.map(file_server).collect()
     }
 
+    fn common(&self) -> UnknownFiles {
+        let mut files = self.unknown();
+        files.push(loaders::of_site(self.site));
+        files
+    }
+
     fn unknown(&self) -> UnknownFiles {
         unknown::files(
             self.site,
@@ -300,6 +315,9 @@ impl<'s> Render<'s> {
             });
             files.push((script_name(*script, mac), text.into_bytes().into()));
         }
+        let firmware = effective.firmware.value.as_ref();
+        let loaders = firmware.and_then(|firmware| loaders::of_package(&firmware.loaders));
+        files.extend(loaders.map(|text| (loaders::name_of(mac), text)));
         files
     }
 }
@@ -337,7 +355,8 @@ fn json_name(mac: MacAddress) -> Name {
 /// Every name that is rendered for a card.
 fn names(mac: MacAddress) -> Vec<Name> {
     let scripts = Script::OF_TERMINALS.map(|script| script_name(script, mac));
-    std::iter::once(json_name(mac)).chain(scripts).collect()
+    let others = [json_name(mac), loaders::name_of(mac)];
+    others.into_iter().chain(scripts).collect()
 }
 
 fn named(text: String) -> Name {

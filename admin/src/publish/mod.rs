@@ -7,6 +7,7 @@
 
 mod active;
 mod compile;
+mod loaders;
 mod publisher;
 mod template;
 mod terminal_file;
@@ -16,3 +17,4 @@ pub use active::{ActiveVersion, Hindered};
 pub use compile::{Cards, Compiled, Compiler, Files};
 pub use publisher::{Last, Publication, Publisher, publish};
 pub use template::{Script, ScriptTemplate};
+pub(crate) use terminal_file::boot_servers;

@@ -159,3 +159,53 @@ fn a_new_version_is_rolled_out_by_group_and_by_terminal_and_rolled_back() {
         .expect("replaced");
     assert_eq!(versions(&mut compiler), ["1", "1", "1"], "and back");
 }
+
+#[test]
+fn what_firmware_fetches_first_is_the_packages_else_the_sites() {
+    let plant = Plant::new();
+    plant.site.create(Kind::Terminal, &plant.terminal(1));
+    let mut compiler = Compiler::new();
+    plant.publish(&mut compiler);
+    let own = format!("boot/{}.loaders", mac(1));
+    assert_eq!(
+        (plant.served(&own), plant.served("boot/loaders")),
+        (None, None)
+    );
+
+    let set = json!({"key": "boot-loaders", "value": {"x86-64-uefi": "boot/grubx64.efi", "x86-bios": "boot/pxelinux.0"}});
+    let set = plant.site.create(Kind::Setting, &set);
+    plant.publish(&mut compiler);
+    let sites = "x86-bios boot/pxelinux.0\nx86-64-uefi boot/grubx64.efi\n";
+    assert_eq!(plant.served("boot/loaders").as_deref(), Some(sites));
+
+    let boot = |loader: Value| {
+        let mut files = json!({"architecture": "x86-bios", "kernel": "vmlinuz", "initrds": ["initrd"], "arguments": "quiet ro"});
+        if !loader.is_null() {
+            files["loader"] = loader;
+        }
+        json!({"name": "linux", "active": "1", "versions": [{"version": "1", "boot": [files]}]})
+    };
+    let with = boot(json!("loaders/ipxe.pxe"));
+    let replace = |body: &Value| {
+        plant
+            .site
+            .try_replace(Kind::FirmwarePackage, &plant.package, body)
+            .expect("replaced")
+    };
+    replace(&with);
+    plant.publish(&mut compiler);
+    let packages = "x86-bios firmware/linux/1/loaders/ipxe.pxe\n";
+    assert_eq!(plant.served(&own).as_deref(), Some(packages));
+    // Gone where the package names none any more, and with the setting.
+    replace(&boot(Value::Null));
+    plant.publish(&mut compiler);
+    assert_eq!(plant.served(&own), None);
+    plant
+        .site
+        .delete(Kind::Setting, &set, false)
+        .expect("deleted");
+    plant.publish(&mut compiler);
+    assert_eq!(plant.served("boot/loaders"), None);
+    let bad = json!({"key": "boot-loaders", "value": {"x86-bios": "../x"}});
+    assert!(plant.site.try_create(Kind::Setting, &bad).is_err());
+}
