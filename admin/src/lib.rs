@@ -13,6 +13,7 @@ pub mod command;
 pub mod configuration;
 mod damage;
 pub mod database;
+pub mod dhcp_hints;
 pub mod edge;
 pub mod effective;
 pub mod events;

@@ -185,3 +185,6 @@ pub const STREAM_TIME: Duration = Duration::from_secs(15 * 60);
 pub const STREAM_BEAT: Duration = Duration::from_secs(15);
 /// Events that a stream reads at a time.
 pub const STREAM_EVENTS: u32 = 200;
+
+/// Scopes that settings for DHCP servers are made for at once. Beyond it: refused.
+pub const HINT_SCOPES_MAX: usize = 64;

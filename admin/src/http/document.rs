@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::accounts::{LogIn, Me, NewPassword, OwnPassword, SessionList, SetUp};
 use super::bulk::ReportView;
+use super::dhcp;
 use super::error::{Code, ErrorBody};
 use super::events::{self, EventPage, StatusView};
 use super::files::{FilePage, FileView, HASH_HEADER};
@@ -21,6 +22,7 @@ use super::uploads::{NewUpload, OFFSET_HEADER, UploadList, UploadView};
 use super::views::{
     AUDIT_ACTIONS, AuditPage, EffectiveView, ProblemsView, PublicationView, RightView,
 };
+use crate::dhcp_hints::DhcpHints;
 use crate::events::EventRow;
 use crate::kind::{
     ApiKey, BootServer, FirmwarePackage, Kind, Module, Role, Setting, TermCap, Terminal,
@@ -255,7 +257,12 @@ fn query((name, what): (&str, &str)) -> Value {
 fn parameter(name: &str) -> Value {
     match name {
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": PAGE_ITEMS_MAX}),
-        "force" | "enabled" => json!({"type": "boolean"}),
+        "force" | "enabled" | "alternate" => json!({"type": "boolean"}),
+        "boot_file" => json!({"type": "string", "pattern": "^[A-Za-z0-9/._+:-]{1,127}$"}),
+        "vendor_class" => {
+            json!({"type": "string", "pattern": "^[A-Za-z0-9._:-]([A-Za-z0-9 ._:-]{0,62}[A-Za-z0-9._:-])?$"})
+        }
+        "terminal_address" => json!({"type": "string", "format": "ipv4"}),
         "before" => json!({"type": "integer", "format": "int64"}),
         "since_ms" | "until_ms" => json!({"type": "integer", "format": "int64", "minimum": 0}),
         "group" | "model" => json!({"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}),
@@ -433,6 +440,10 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
             shape.response = as_json(&schemas.object_of(Kind::Terminal));
         }
         ("DELETE", "/api/v1/unknown-terminals/{mac}") => empty(&mut shape, None),
+        ("GET", "/api/v1/dhcp-hints") => {
+            shape.response = as_json(&schemas.put::<DhcpHints>());
+            shape.parameters = dhcp::PARAMETERS.map(query).into();
+        }
         ("GET", "/api/v1/problems") => shape.response = as_json(&schemas.put::<ProblemsView>()),
         ("GET", "/api/v1/publication") => {
             shape.response = as_json(&schemas.put::<PublicationView>());

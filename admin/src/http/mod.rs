@@ -5,6 +5,7 @@ mod application;
 mod arriving;
 mod bulk;
 mod counters;
+mod dhcp;
 mod docs;
 mod document;
 mod engine;

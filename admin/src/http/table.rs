@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
-use super::{accounts, bulk, docs, events, files, objects, page, units, uploads, views};
+use super::{accounts, bulk, dhcp, docs, events, files, objects, page, units, uploads, views};
 use crate::kind::Kind;
 use crate::security::Right;
 
@@ -323,6 +323,13 @@ fn of_rights(routes: &mut Vec<Route>) {
         right(Right::UsersWrite),
         "Set a user's password; the user's sessions end",
         || web::put().to(accounts::password),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/dhcp-hints"),
+        right(Right::BootServersRead),
+        "What a DHCP server says so that terminals know both boot servers",
+        || web::get().to(dhcp::hints),
     );
     add(
         routes,

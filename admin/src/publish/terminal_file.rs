@@ -118,7 +118,7 @@ impl<'a> ScriptContext<'a> {
 }
 
 /// The boot servers of a site, in the order in which they are tried.
-pub(super) fn boot_servers(site: &Site) -> Vec<&BootServer> {
+pub(crate) fn boot_servers(site: &Site) -> Vec<&BootServer> {
     let table = site.table(Kind::BootServer);
     let mut servers: Vec<_> = table
         .by_name()

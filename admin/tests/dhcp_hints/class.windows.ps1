@@ -1,0 +1,8 @@
+if (-not (Get-DhcpServerv4OptionDefinition -OptionId 150 -ErrorAction SilentlyContinue)) {
+  Add-DhcpServerv4OptionDefinition -OptionId 150 -Name 'TFTP server addresses' -Type IPv4Address -MultiValued
+}
+Add-DhcpServerv4Class -Name 'daybreak' -Type Vendor -Data 'Thin Client:1'
+Add-DhcpServerv4Policy -Name 'daybreak-1' -Condition OR -VendorClass EQ,'daybreak*'
+Set-DhcpServerv4OptionValue -PolicyName 'daybreak-1' -OptionId 66 -Value '192.0.2.1 192.0.2.2'
+Set-DhcpServerv4OptionValue -PolicyName 'daybreak-1' -OptionId 67 -Value 'boot/thin.efi'
+Set-DhcpServerv4OptionValue -PolicyName 'daybreak-1' -OptionId 150 -Value '192.0.2.1','192.0.2.2'
