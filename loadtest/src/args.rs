@@ -78,6 +78,9 @@ pub struct Args {
     /// A copy of each file to compare with, in the order of --file
     #[arg(long, value_name = "PATH,…", value_delimiter = ',')]
     pub expect_file: Vec<PathBuf>,
+    /// Says in the report of each client which server it booted from, and how long that took (with --json)
+    #[arg(long, requires = "json")]
+    pub each: bool,
     /// Prints the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -143,6 +146,7 @@ impl TryFrom<Args> for Plan {
             deadline: seconds("--deadline", args.deadline)?,
             threads: args.threads,
             seed: args.seed,
+            each: args.each,
         })
     }
 }

@@ -55,6 +55,8 @@ pub enum Next {
 /// A boot that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Booted {
+    /// The client's number, over all fleets.
+    pub client: u32,
     /// When the client was powered on.
     pub powered_on: Time,
     /// Position in the plan's list of the server that served the last file.
@@ -135,6 +137,7 @@ impl Client {
         let fleet = &plan.fleets[self.fleet];
         Some(match self.ended(outcome, fleet, counts, contents, now) {
             Ok(true) => Next::End(Ok(Booted {
+                client: fleet.first + self.position,
                 powered_on: self.powered_on,
                 server: fleet.servers[self.server],
                 moved: (self.moves > 0).then_some(self.waited),

@@ -23,7 +23,7 @@ use crate::client::{Booted, Client, Next, as_micros, micros};
 use crate::limits;
 use crate::plan::{Fleet, Plan};
 use crate::progress::Progress;
-use crate::tally::{Failure, Tally};
+use crate::tally::{Boot, Failure, Tally};
 
 /// How often a loop that waits looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -318,9 +318,18 @@ impl Driver<'_> {
                 counts.booted_at[booted.server].record(now);
                 let time = micros(now, booted.powered_on);
                 counts.completion.saturating_record(time);
-                if let Some(waited) = booted.moved {
+                let waited = booted.moved.map(as_micros);
+                if let Some(waited) = waited {
                     counts.moved.completion.saturating_record(time);
-                    counts.moved.waited.saturating_record(as_micros(waited));
+                    counts.moved.waited.saturating_record(waited);
+                }
+                if self.plan.each {
+                    counts.boots.push(Boot {
+                        client: booted.client,
+                        server: booted.server,
+                        completion: time,
+                        waited,
+                    });
                 }
                 self.progress.booted(fleet, booted, time);
             }

@@ -11,6 +11,7 @@
 //! - [`progress`] and [`watch`]: how far it is, shown while it runs; [`view`]: the same as a picture on a terminal.
 //! - [`tally`] and [`timeline`]: what came of the clients, mergeable; [`report`]: the same for people and for programs;
 //!   [`storm`]: the report of a scenario, as text, JSON and HTML, mergeable too.
+//! - [`single`]: one client to be tried by hand, with its menu.
 //! - [`processes`]: what the servers' processes used. [`limits`]: every bound.
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod single;
 pub mod status;
 pub mod storm;
 pub mod tally;

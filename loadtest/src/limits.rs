@@ -93,3 +93,18 @@ pub const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a status report is sent. Beyond it: the engine is said not to answer.
 pub const STATUS_TRIES: u32 = 4;
+
+/// Octets of a line of the client's menu. Beyond it: letters are not taken.
+pub const MENU_LINE_BYTES_MAX: usize = 40;
+
+/// Octets of the file in which a client keeps its settings. Beyond it: refused.
+pub const SAVED_BYTES_MAX: u64 = 4096;
+
+/// Octets of one file in the single client's memory. Beyond it: its boot fails.
+pub const MEMORY_BYTES_MAX: usize = 1 << 30;
+
+/// Octets of a text that the single client shows. Beyond it: its length and hash alone.
+pub const SHOWN_BYTES_MAX: usize = 4096;
+
+/// How long a server may take to answer the single client that runs already. Beyond it: it is said to be silent.
+pub const PROBE_PATIENCE: Duration = Duration::from_millis(700);

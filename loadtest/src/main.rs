@@ -10,6 +10,7 @@ use daybreak_loadtest::args::Args;
 use daybreak_loadtest::plan::Plan;
 use daybreak_loadtest::report::Report;
 use daybreak_loadtest::run;
+use daybreak_loadtest::single::{self, ClientArgs};
 use daybreak_loadtest::status::{self, StatusArgs};
 use daybreak_loadtest::storm::command::{self, MergeArgs, StormArgs};
 use daybreak_loadtest::watch::{Bar, Nobody, Watch};
@@ -30,6 +31,7 @@ enum Command {
     Storm(StormArgs),
     Merge(MergeArgs),
     Status(StatusArgs),
+    Client(ClientArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Some(Command::Storm(args)) => command::storm(args),
         Some(Command::Merge(args)) => command::merge(args),
         Some(Command::Status(args)) => status::run(args),
+        Some(Command::Client(args)) => single::run(args),
         None => boot(cli.boot),
     };
     match done {

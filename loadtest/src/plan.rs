@@ -42,6 +42,8 @@ pub struct Plan {
     pub threads: u16,
     /// Of the losses.
     pub seed: u64,
+    /// Whether the boot of each client is kept, for the report.
+    pub each: bool,
 }
 
 /// One server.

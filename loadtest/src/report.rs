@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{BootFile, ContentOf, Plan};
 use crate::run::{Found, Measured};
+use crate::tally::Boot;
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -26,6 +27,10 @@ pub struct Report {
     pub completion_ms: Distribution,
     /// From the first power-on to the last end, in seconds.
     pub elapsed_s: f64,
+    /// Completed clients that had gone on to another server: from power-on to the last block of the last file.
+    pub moved_completion_ms: Distribution,
+    /// What each of them spent on servers that did not answer.
+    pub moved_waited_ms: Distribution,
     /// Octets of whole files, over all clients.
     pub bytes: u64,
     /// `bytes` over `elapsed_s`.
@@ -34,6 +39,9 @@ pub struct Report {
     pub packets: Packets,
     /// Which server served whom.
     pub servers: Vec<Server>,
+    /// Every boot that ended well, by the client's number, where that was asked for (`--each`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boots: Vec<BootOf>,
     /// What the files hold.
     pub files: Vec<File>,
     /// What the generator itself used.
@@ -121,6 +129,19 @@ pub struct Server {
     pub completed: u32,
 }
 
+/// The boot of one client.
+#[derive(Debug, Serialize)]
+pub struct BootOf {
+    /// Its number, from 0.
+    pub client: u32,
+    /// The address of the server that served its last file.
+    pub server: String,
+    /// From power-on to the last block of the last file.
+    pub completion_ms: f64,
+    /// What it spent on servers that did not answer; null: it did not go on from one.
+    pub waited_ms: Option<f64>,
+}
+
 /// One file.
 #[derive(Debug, Serialize)]
 pub struct File {
@@ -187,6 +208,8 @@ impl Report {
             },
             time_to_first_data_ms: Distribution::from(&tally.first_data),
             completion_ms: Distribution::from(&tally.completion),
+            moved_completion_ms: Distribution::from(&tally.moved.completion),
+            moved_waited_ms: Distribution::from(&tally.moved.waited),
             elapsed_s,
             bytes: tally.bytes,
             throughput_bytes_per_s: per(bytes, elapsed_s),
@@ -197,6 +220,7 @@ impl Report {
                     completed: *completed,
                 })
                 .collect(),
+            boots: boots(plan, &tally.boots),
             files: fleet.files.iter().map(file).collect(),
             generator: Generator {
                 cpu_s,
@@ -205,6 +229,23 @@ impl Report {
             },
         }
     }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "at most an hour of microseconds"
+)]
+fn boots(plan: &Plan, boots: &[Boot]) -> Vec<BootOf> {
+    let mut boots = boots.to_vec();
+    boots.sort_unstable_by_key(|boot| boot.client);
+    let millis = |micros: u64| micros as f64 / 1000.0;
+    let shown = boots.into_iter().map(|boot| BootOf {
+        client: boot.client,
+        server: plan.servers[boot.server].address.to_string(),
+        completion_ms: millis(boot.completion),
+        waited_ms: boot.waited.map(millis),
+    });
+    shown.collect()
 }
 
 impl Packets {
@@ -285,7 +326,14 @@ impl fmt::Display for Report {
             writeln!(f, "server      {address} booted {completed}")?;
         }
         if *failovers > 0 {
-            writeln!(f, "failovers   {failovers}")?;
+            let moved = self.moved_waited_ms;
+            writeln!(
+                f,
+                "failovers   {failovers}: {} clients moved, and booted",
+                moved.count
+            )?;
+            writeln!(f, "moved       {}", self.moved_completion_ms)?;
+            writeln!(f, "            waited for the silent server: {moved}")?;
         }
         for File {
             name,

@@ -52,12 +52,27 @@ pub struct FleetTally {
     pub failovers: u64,
     /// What became of the clients that did, and booted.
     pub moved: Moved,
+    /// Every boot that ended well, if the plan keeps them.
+    pub boots: Vec<Boot>,
     /// Optional files that a server did not have.
     pub absent: u64,
     /// From the moment when a client was due to the moment when the generator powered it on, in microseconds.
     pub late: Histogram<u64>,
     /// Packets, over all clients.
     pub packets: Packets,
+}
+
+/// The boot of one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// The client's number.
+    pub client: u32,
+    /// Position in the plan's list of the server of its last file.
+    pub server: usize,
+    /// From power-on to the last block of the last file, in microseconds.
+    pub completion: u64,
+    /// What it spent on servers that did not answer, in microseconds, if it went on from one.
+    pub waited: Option<u64>,
 }
 
 /// Clients that booted, but not from their first server alone.
@@ -203,6 +218,7 @@ impl FleetTally {
                 completion: histogram(),
                 waited: histogram(),
             },
+            boots: Vec::new(),
             absent: 0,
             late: histogram(),
             packets: Packets::default(),
@@ -249,6 +265,7 @@ impl FleetTally {
         self.failovers += other.failovers;
         self.absent += other.absent;
         self.packets.add(other.packets);
+        self.boots.extend_from_slice(&other.boots);
         for (cause, clients) in &other.failures {
             *self.failures.entry(cause.clone()).or_default() += clients;
         }
@@ -276,6 +293,7 @@ impl FleetTally {
         self.completed = 0;
         self.bytes = 0;
         self.completion.reset();
+        self.boots.clear();
         self.moved.completion.reset();
         self.moved.waited.reset();
         self.served.fill(0);

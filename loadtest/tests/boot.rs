@@ -167,6 +167,8 @@ fn the_json_has_the_shape_that_is_promised() {
         "clients",
         "time_to_first_data_ms",
         "completion_ms",
+        "moved_completion_ms",
+        "moved_waited_ms",
         "elapsed_s",
         "bytes",
         "throughput_bytes_per_s",

@@ -3,10 +3,11 @@
 //! What is asked here is that nobody fails; how fast it is, a benchmark tells.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use daybreak_tests::content;
-use daybreak_tests::programs;
+use daybreak_tests::process::Process;
 use daybreak_tests::site::Site;
+use daybreak_tests::{content, poll, programs};
 
 const IMAGE_BYTES: usize = 60_000;
 
@@ -84,4 +85,69 @@ fn clients_of_a_dead_server_boot_from_the_other_one() {
     dead.kill();
     let args = ["--windowsize", "8", "--tries", "2"];
     boot(&[address, alive.address()], 200, &args);
+}
+
+/// Clients that all have both servers in their list.
+const STORM_CLIENTS: u32 = 2000;
+
+#[test]
+fn when_the_first_server_is_killed_in_mid_storm_everybody_boots_and_the_report_says_who_moved_and_what_it_cost()
+ {
+    let (first, second) = (site(), site());
+    // Slow enough to be killed halfway.
+    let (primary, secondary) = (first.engine(&["--rate", "100M"]), second.engine(&[]));
+    let servers = [primary.address(), secondary.address()].map(|address| address.to_string());
+    let expected = tempfile::NamedTempFile::new().expect("a private file");
+    std::fs::write(expected.path(), image()).expect("own file");
+    let mut command = programs::dying_with_test(programs::ours("daybreak-loadtest"));
+    command
+        .args(["--server", &servers.join(","), "--file", "image"])
+        .args(["--clients", &STORM_CLIENTS.to_string(), "--tries", "3"])
+        .args(["--deadline", "180", "--each", "--json", "--expect-file"])
+        .arg(expected.path());
+    let mut storm = Process::start("daybreak-loadtest", command);
+    let half = f64::from(STORM_CLIENTS) / 2.0;
+    poll::until("half of the boots", Duration::from_secs(60), || {
+        let done = primary
+            .metrics()
+            .sum("daybreak_engine_transfers_completed_total");
+        (done >= half).then_some(())
+    });
+    primary.kill();
+    let status = storm.wait_for_exit(Duration::from_secs(200));
+    let said = storm.finished_log();
+    assert!(status.success(), "{status}\n{said}");
+    let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+
+    assert_eq!(report["clients"]["completed"], STORM_CLIENTS);
+    assert_eq!(report["clients"]["failed"], 0);
+    let served = [0, 1].map(|server| {
+        report["servers"][server]["completed"]
+            .as_u64()
+            .expect("a count")
+    });
+    assert_eq!(served[0] + served[1], u64::from(STORM_CLIENTS));
+    assert!(
+        served[0] >= u64::from(STORM_CLIENTS) / 2 - 1 && served[1] > 0,
+        "{served:?}"
+    );
+    // Everybody began with the first: who was served by the second has moved, and has waited for it.
+    assert_eq!(report["moved_waited_ms"]["count"], served[1]);
+    assert!(
+        report["moved_waited_ms"]["min"].as_f64() >= Some(1000.0),
+        "{said}"
+    );
+    assert!(
+        report["moved_completion_ms"]["min"].as_f64() >= report["moved_waited_ms"]["min"].as_f64()
+    );
+    let boots = report["boots"].as_array().expect("each client");
+    assert_eq!(boots.len(), STORM_CLIENTS as usize);
+    let by_second = boots.iter().filter(|boot| boot["server"] == servers[1]);
+    assert_eq!(
+        by_second
+            .filter(|boot| boot["waited_ms"].is_number())
+            .count() as u64,
+        served[1]
+    );
+    println!("{}", report["moved_waited_ms"]);
 }

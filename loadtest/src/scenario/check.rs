@@ -72,6 +72,7 @@ pub(super) fn plan(scenario: &Scenario, changes: &Changes) -> Result<Plan> {
         deadline,
         threads,
         seed: changes.seed.or(written.seed).unwrap_or(0),
+        each: false,
     };
     plan.concurrency = plan.all_clients_here().min(places);
     if plan.concurrency > limits::CONCURRENCY_MAX {

@@ -374,6 +374,7 @@ impl Outcome {
                 completion: self.moved_completion_ms.histogram(),
                 waited: self.moved_waited_ms.histogram(),
             },
+            boots: Vec::new(),
             absent: self.absent_files,
             late: self.start_delay_ms.histogram(),
             packets: self.packets,
