@@ -9,6 +9,7 @@
 //! - [`corpus`], [`properties`]: the seeds of the fuzzer, and what must hold of them.
 //! - [`tree`]: the source tree, for the tests of the architecture.
 //! - [`world`]: the deterministic simulator of the world of TFTP.
+//! - [`seeds`]: many worlds of a simulator, by their seeds.
 //! - [`process`], [`poll`], [`programs`], [`metrics`], [`content`]: what those are made of.
 //!
 //! It builds nothing and installs nothing: `make test` does. Nothing here waits by sleeping for a state;
@@ -27,6 +28,7 @@ pub mod process;
 pub mod programs;
 pub mod properties;
 pub mod raw;
+pub mod seeds;
 pub mod site;
 pub mod tree;
 pub mod vm;

@@ -55,26 +55,15 @@ mod wire;
 #[path = "world_sync/world.rs"]
 mod world;
 
-use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use daybreak_tests::seeds;
 use daybreak_tests::world::{Check, Failure, check};
 
 /// The seeds of an ordinary run.
 const SEEDS: Range<u64> = 0..300;
-const THREADS: usize = 2;
 /// Every so many seeds runs twice.
 const TWICE_EVERY: u64 = 8;
-
-/// `DAYBREAK_SEEDS=START..END`: other seeds than those of an ordinary run.
-fn seeds_asked() -> Option<Range<u64>> {
-    let text = std::env::var("DAYBREAK_SEEDS").ok()?;
-    let (start, end) = text.split_once("..").expect("DAYBREAK_SEEDS=START..END");
-    let number = |text: &str| text.trim().parse().expect("DAYBREAK_SEEDS=START..END");
-    Some(number(start)..number(end))
-}
 
 fn run_seed(seed: u64) -> Result<world::Report, String> {
     let checked = || {
@@ -95,29 +84,9 @@ fn run_seed(seed: u64) -> Result<world::Report, String> {
     })
 }
 
-/// Runs these seeds, and fails with the worlds that failed.
-fn run_all(seeds: &[u64]) {
-    let next = AtomicU64::new(0);
-    let failures = Mutex::new(String::new());
-    let reports = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    match run_seed(seed) {
-                        Ok(report) => reports.lock().expect("no thread panics").push(report),
-                        Err(failure) => {
-                            let mut failures = failures.lock().expect("no thread panics");
-                            writeln!(failures, "{failure}").expect("a string takes all");
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().expect("no thread panics");
-    assert!(failures.is_empty(), "\n{failures}");
-    let reports = reports.into_inner().expect("no thread panics");
+/// Runs these seeds, fails with the worlds that failed, and says what the others were like.
+fn run_all(all: impl IntoIterator<Item = u64>) {
+    let reports = seeds::run_all(all, run_seed);
     let sum = |of: fn(&world::Report) -> u64| reports.iter().map(of).sum::<u64>();
     println!(
         "{} worlds: {} edits, {} conflicts, {} images, {} deaths, {} lost tails, {} comparisons",
@@ -133,18 +102,10 @@ fn run_all(seeds: &[u64]) {
 
 #[test]
 fn seeds() {
-    let seeds: Vec<u64> = seeds_asked().unwrap_or(SEEDS).collect();
-    run_all(&seeds);
+    run_all(seeds::asked().unwrap_or(SEEDS));
 }
 
 #[test]
 fn seeds_that_failed_once() {
-    let lines = include_str!("../seeds/sync.txt").lines();
-    let seeds: Vec<u64> = lines
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_whitespace().next())
-        .map(|seed| seed.parse().expect("a seed starts the line"))
-        .collect();
-    assert!(!seeds.is_empty());
-    run_all(&seeds);
+    run_all(seeds::listed(include_str!("../seeds/sync.txt")));
 }

@@ -39,47 +39,74 @@ impl Series {
     }
 }
 
+/// Two axes that begin at 0, and where a value lies between them.
+struct Plane {
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Plane {
+    /// Axes that reach these values.
+    fn new(x_max: f64, y_max: f64) -> Plane {
+        Plane {
+            x: scale(x_max),
+            y: scale(y_max),
+        }
+    }
+
+    fn x_at(&self, x: f64) -> f64 {
+        LEFT + (WIDTH - LEFT - RIGHT) * x / self.x.1
+    }
+
+    fn y_at(&self, y: f64) -> f64 {
+        HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / self.y.1
+    }
+
+    /// A picture with the axes in it.
+    fn open(&self, title: &str, x_unit: &str) -> String {
+        let mut svg = open(title, HEIGHT);
+        for y in ticks(self.y.0, self.y.1) {
+            let at = self.y_at(y);
+            put(
+                &mut svg,
+                &format!(
+                    r#"<line class="grid" x1="{LEFT}" x2="{:.1}" y1="{at:.1}" y2="{at:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+                    WIDTH - RIGHT,
+                    LEFT - 6.0,
+                    at + 4.0,
+                    number(y)
+                ),
+            );
+        }
+        for x in ticks(self.x.0, self.x.1) {
+            put(
+                &mut svg,
+                &format!(
+                    r#"<text x="{:.1}" y="{:.1}" text-anchor="middle">{} {x_unit}</text>"#,
+                    self.x_at(x),
+                    HEIGHT - BOTTOM + 18.0,
+                    number(x)
+                ),
+            );
+        }
+        svg
+    }
+}
+
 /// Lines that hold their value until the next point. `y_max` is the top of the picture; axes begin at 0.
 pub(super) fn steps(title: &str, x_unit: &str, y_max: f64, series: &[Series]) -> String {
     let x_max = series
         .iter()
         .filter_map(|line| line.points.last())
         .fold(0.0_f64, |max, (x, _)| max.max(*x));
-    let (x_step, x_max) = scale(x_max);
-    let (y_step, y_max) = scale(y_max);
-    let x_at = |x: f64| LEFT + (WIDTH - LEFT - RIGHT) * x / x_max;
-    let y_at = |y: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / y_max;
-    let mut svg = open(title, HEIGHT);
-    for y in ticks(y_step, y_max) {
-        let at = y_at(y);
-        put(
-            &mut svg,
-            &format!(
-                r#"<line class="grid" x1="{LEFT}" x2="{:.1}" y1="{at:.1}" y2="{at:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
-                WIDTH - RIGHT,
-                LEFT - 6.0,
-                at + 4.0,
-                number(y)
-            ),
-        );
-    }
-    for x in ticks(x_step, x_max) {
-        put(
-            &mut svg,
-            &format!(
-                r#"<text x="{:.1}" y="{:.1}" text-anchor="middle">{} {x_unit}</text>"#,
-                x_at(x),
-                HEIGHT - BOTTOM + 18.0,
-                number(x)
-            ),
-        );
-    }
+    let plane = Plane::new(x_max, y_max);
+    let mut svg = plane.open(title, x_unit);
     for line in series.iter().filter(|line| !line.points.is_empty()) {
-        let mut path = format!("M{:.1},{:.1}", x_at(0.0), y_at(0.0));
+        let mut path = format!("M{:.1},{:.1}", plane.x_at(0.0), plane.y_at(0.0));
         for (x, y) in thinned(&line.points) {
-            write!(path, "H{:.1}V{:.1}", x_at(x), y_at(y)).expect("memory");
+            write!(path, "H{:.1}V{:.1}", plane.x_at(x), plane.y_at(y)).expect("memory");
         }
-        write!(path, "H{:.1}", x_at(x_max)).expect("memory");
+        write!(path, "H{:.1}", WIDTH - RIGHT).expect("memory");
         let (class, name) = (&line.class, escaped(&line.name));
         put(
             &mut svg,
@@ -105,45 +132,18 @@ pub(super) fn steps(title: &str, x_unit: &str, y_max: f64, series: &[Series]) ->
 
 /// Bars side by side, one for each span of time: `points` are the starts and counts, `width` is that of each.
 pub(super) fn columns(title: &str, x_max: f64, width: f64, points: &[(f64, f64)]) -> String {
-    let (x_step, x_max) = scale(x_max);
     let top = points.iter().fold(0.0_f64, |max, (_, y)| max.max(*y));
-    let (y_step, y_max) = scale(top);
-    let x_at = |x: f64| LEFT + (WIDTH - LEFT - RIGHT) * x / x_max;
-    let y_at = |y: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / y_max;
-    let mut svg = open(title, HEIGHT);
-    for y in ticks(y_step, y_max) {
-        let at = y_at(y);
-        put(
-            &mut svg,
-            &format!(
-                r#"<line class="grid" x1="{LEFT}" x2="{:.1}" y1="{at:.1}" y2="{at:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
-                WIDTH - RIGHT,
-                LEFT - 6.0,
-                at + 4.0,
-                number(y)
-            ),
-        );
-    }
-    for x in ticks(x_step, x_max) {
-        put(
-            &mut svg,
-            &format!(
-                r#"<text x="{:.1}" y="{:.1}" text-anchor="middle">{} s</text>"#,
-                x_at(x),
-                HEIGHT - BOTTOM + 18.0,
-                number(x)
-            ),
-        );
-    }
+    let plane = Plane::new(x_max, top);
+    let mut svg = plane.open(title, "s");
     for (x, y) in points.iter().filter(|(_, y)| *y > 0.0) {
-        let (from, to) = (x_at(*x), x_at(*x + width));
+        let (from, to) = (plane.x_at(*x), plane.x_at(*x + width));
         put(
             &mut svg,
             &format!(
                 r#"<rect class="s0" x="{from:.1}" y="{:.1}" width="{:.1}" height="{:.1}"/>"#,
-                y_at(*y),
+                plane.y_at(*y),
                 (to - from - 0.5).max(0.5),
-                HEIGHT - BOTTOM - y_at(*y)
+                HEIGHT - BOTTOM - plane.y_at(*y)
             ),
         );
     }
