@@ -151,6 +151,27 @@ impl<'s, D: Disk> Draft<'s, D> {
         self.put_stored(name, hash, len)
     }
 
+    /// Brings a staged image into the store under no name: a later change names it. What is published already and had lost
+    /// this image is published anew, so that who serves it looks again.
+    pub fn keep(mut self, staged: Staged<'_, D>) -> Result<Published, StoreError> {
+        let (hash, len) = (staged.hash(), staged.len());
+        if !self.has_image(&hash, len) {
+            self.pending.insert(hash, (staged.into_path(), len));
+        }
+        self.unsynced.insert(layout::IMAGES.into());
+        self.unsynced.insert(layout::shard(&hash));
+        if self.base_images.contains(&hash) {
+            return self.publish();
+        }
+        self.place_pending()?;
+        self.sync_folders()?;
+        self.placed.clear();
+        Ok(Published {
+            generation: self.base.generation(),
+            changed: false,
+        })
+    }
+
     /// Puts an image that is in the store under `name`.
     pub fn put_stored(
         &mut self,

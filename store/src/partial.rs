@@ -87,9 +87,22 @@ impl<'s, D: Disk> Partial<'s, D> {
     /// Adds what `source` gives. Where that breaks off, what came before stays, and counts.
     pub fn append(&mut self, source: &mut dyn Read) -> Result<(), StoreError> {
         let outcome = self.fill(source);
-        let synced = self.store.disk.sync_file(&self.file);
-        synced.map_err(StoreError::io("cannot sync", &self.path))?;
+        self.sync()?;
         outcome
+    }
+
+    /// Adds these octets, which may be lost with the power: whoever goes on later looks at the hash of all of it.
+    pub fn append_unsynced(&mut self, octets: &[u8]) -> Result<(), StoreError> {
+        let written = self.store.disk.write(&mut self.file, octets);
+        written.map_err(StoreError::io("cannot write", &self.path))?;
+        self.len += octets.len() as u64;
+        Ok(())
+    }
+
+    /// What there is of it is on the disk.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let synced = self.store.disk.sync_file(&self.file);
+        synced.map_err(StoreError::io("cannot sync", &self.path))
     }
 
     fn fill(&mut self, source: &mut dyn Read) -> Result<(), StoreError> {

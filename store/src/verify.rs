@@ -128,6 +128,45 @@ impl<D: Disk> Store<D> {
         Ok(report)
     }
 
+    /// Puts this image aside, if it is damaged, so that an import or a peer can bring it again. Says whether it was.
+    pub fn put_aside(&self, hash: ImageHash) -> Result<bool, StoreError> {
+        let mut images = [DamagedImage {
+            hash,
+            names: Vec::new(),
+            why: String::new(),
+            quarantined: false,
+        }];
+        self.quarantine(&mut images)?;
+        Ok(images[0].quarantined)
+    }
+
+    /// The octets of an image from `offset` on, as the disk gives them: fewer at its end, and none if it is not there.
+    pub fn read_image(
+        &self,
+        hash: &ImageHash,
+        offset: u64,
+        octets: usize,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = layout::image(hash);
+        let file = match self.disk.open_file(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io("cannot open", &path)(error)),
+        };
+        let mut buf = vec![0; octets];
+        let mut filled = 0;
+        while filled < octets {
+            let at = offset + filled as u64;
+            let read = self.disk.read_at(&file, at, &mut buf[filled..]);
+            match read.map_err(StoreError::io("cannot read", &path))? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        buf.truncate(filled);
+        Ok(Some(buf))
+    }
+
     fn verify_catalogs(&self, report: &mut VerifyReport) -> Result<(), StoreError> {
         let names = self
             .disk

@@ -56,6 +56,14 @@ impl HybridClock {
         }
     }
 
+    /// The same clock in another life of its node.
+    #[must_use]
+    pub fn of_node(self, node: NodeId) -> Self {
+        HybridClock {
+            last: Stamp { node, ..self.last },
+        }
+    }
+
     /// The greatest stamp so far.
     #[must_use]
     pub fn last(&self) -> Stamp {
