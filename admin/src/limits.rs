@@ -96,6 +96,9 @@ pub const ATTEMPTS_BY_NAME_MAX: u32 = 50;
 /// Addresses and names that are counted at once. Beyond it: newcomers are refused until the while is over.
 pub const ATTEMPT_COUNTERS_MAX: usize = 10_000;
 
+/// Users of one name whose passwords are tried: after a pair was made there may be several. Beyond it: rename one.
+pub const USERS_OF_A_NAME_MAX: usize = 2;
+
 /// Passwords that are computed at once. Beyond it: requests wait for each other.
 pub const PASSWORDS_AT_ONCE_MAX: usize = 2;
 /// Requests that wait for a password to be computed. Beyond it: refused, to be tried again.
@@ -188,3 +191,48 @@ pub const STREAM_EVENTS: u32 = 200;
 
 /// Scopes that settings for DHCP servers are made for at once. Beyond it: refused.
 pub const HINT_SCOPES_MAX: usize = 64;
+
+/// Images of which the hashes of all pieces are in memory while they are sent. Beyond it: the one that was not used for longest
+/// is read again when the next piece is asked for.
+pub const IMAGE_TREES_KEPT: usize = 8;
+/// Images that are hashed while they arrive. Beyond it: they are read again when they are complete.
+pub const IMAGES_HASHED_AT_ONCE: usize = 16;
+
+/// Octets of a public key. Beyond it: not one.
+pub const PUBLIC_KEY_BYTES_MAX: usize = 512;
+/// Octets of the address of another server. Beyond it: refused.
+pub const PEER_ADDRESS_BYTES_MAX: usize = 260;
+/// How long a pairing code is valid.
+pub const PAIRING_CODE_VALID: Duration = Duration::from_secs(10 * 60);
+/// Wrong tries of a pairing code. Beyond it: it is not valid any more.
+pub const PAIRING_TRIES_MAX: u32 = 10;
+/// Octets that a server says of itself when it is paired. Beyond it: refused.
+pub const INTRODUCTION_BYTES_MAX: usize = 4096;
+/// How long a connection to or of another server may take to be safe. Beyond it: closed.
+pub const PEER_HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// Connections that are not safe yet. Beyond it: closed at once.
+pub const HANDSHAKES_MAX: usize = 16;
+/// Orders to the link that wait. Beyond it: whoever orders waits.
+pub const LINK_ORDERS_MAX: usize = 16;
+/// Messages of the other server that wait to be looked at. Beyond it: no more is read.
+pub const LINK_MESSAGES_IN: usize = 4;
+/// Messages to the other server that wait to be sent. Beyond it: no more are made.
+pub const LINK_MESSAGES_OUT: usize = 4;
+/// Octets of the other server that are read at a time.
+pub const LINK_READ_BYTES: usize = 64 << 10;
+/// How long one message to the other server may take. Beyond it: the connection is closed.
+pub const LINK_WRITE_WAIT: Duration = Duration::from_secs(30);
+/// How long is waited before the other server is tried again, at first; then twice as long each time.
+pub const DIAL_AGAIN_MIN: Duration = Duration::from_millis(100);
+/// See [`DIAL_AGAIN_MIN`]: never longer.
+pub const DIAL_AGAIN_MAX: Duration = Duration::from_secs(2);
+/// How long is waited before a server is tried again that does not speak to this one.
+pub const DIAL_AGAIN_REFUSED: Duration = Duration::from_secs(5);
+/// How long the two still speak to each other after synchronization was switched off.
+pub const LINK_LINGERS: Duration = Duration::from_secs(1);
+/// How often is looked whether all images are here that objects name.
+pub const IMAGES_LOOKED_AT: Duration = Duration::from_secs(60);
+/// How often objects that were deleted long ago are forgotten.
+pub const OLD_DELETES_LOOKED_AT: Duration = Duration::from_secs(60 * 60);
+/// Octets of images per second between the two servers, each way, unless a setting says otherwise.
+pub const IMAGE_BYTES_PER_SECOND: u64 = 64 << 20;

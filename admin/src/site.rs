@@ -7,7 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::kind::{Body, Kind, MacAddress, Role, Setting, TerminalGroup, User};
+use daybreak_sync::{ObjectKey, Row};
+
+use crate::file::{self, File};
+use crate::kind::{
+    Body, Fault, Kind, MacAddress, Role, Setting, Synchronization, TerminalGroup, User,
+};
 use crate::limits::EVENT_DAYS;
 use crate::object::{Id, Object};
 use crate::security::{BuiltInRole, Digest, Rights};
@@ -20,6 +25,8 @@ pub struct Site {
     macs: Arc<BTreeSet<(MacAddress, Id)>>,
     // API keys by the hash of their secret.
     keys: Arc<BTreeMap<[u8; 32], Id>>,
+    // Files, by the identifier of their objects.
+    files: Arc<BTreeMap<Id, File>>,
     change: u64,
 }
 
@@ -76,18 +83,16 @@ fn folded(name: &str) -> Arc<str> {
 }
 
 impl Site {
-    /// The state after this node's change number `change`, made of `objects`.
+    /// The state after the write number `change` of this server, made of `rows`.
     #[must_use]
-    pub fn of(objects: Vec<Object>, change: u64) -> Self {
+    pub fn of(rows: &[Row], change: u64) -> Self {
         let mut site = Site::default();
-        for object in objects {
-            site.put(Arc::new(object));
-        }
+        rows.iter().for_each(|row| site.hold(row));
         site.change = change;
         site
     }
 
-    /// The number of this node's last change in it.
+    /// The number of this server's last write in it, be it an edit or a merge.
     #[must_use]
     pub fn change(&self) -> u64 {
         self.change
@@ -103,6 +108,22 @@ impl Site {
     #[must_use]
     pub fn object(&self, kind: Kind, id: &Id) -> Option<&Arc<Object>> {
         self.table(kind).object(id)
+    }
+
+    /// The files, by the identifiers of their objects. The same allocation as in an earlier state tells that none changed.
+    #[must_use]
+    pub fn files(&self) -> &Arc<BTreeMap<Id, File>> {
+        &self.files
+    }
+
+    /// How the pair is kept the same.
+    #[must_use]
+    pub fn synchronization(&self) -> Synchronization {
+        let id = Id::parse("synchronization").expect("a key");
+        match self.object(Kind::Setting, &id).map(|object| &object.body) {
+            Some(Body::Setting(Setting::Synchronization(wanted))) => *wanted,
+            _ => Synchronization::default(),
+        }
     }
 
     /// Days for which events are kept.
@@ -218,6 +239,55 @@ impl Site {
         self.change = change;
     }
 
+    /// Holds what this row says, in place of what was there. What this version does not understand (a newer server made
+    /// it) is left out, and stays in the database.
+    pub(crate) fn hold(&mut self, row: &Row) {
+        let Ok(id) = Id::parse(row.key.id()) else {
+            return;
+        };
+        if row.key.kind() == file::KIND {
+            match row.body().and_then(File::of) {
+                Some(file) => drop(Arc::make_mut(&mut self.files).insert(id, file)),
+                None => self.drop_file(&id),
+            }
+            return;
+        }
+        let Some(kind) = Kind::of_word(row.key.kind()) else {
+            tracing::warn!(object = %row.key, "another version's object is kept and not used");
+            return;
+        };
+        match row.body().map(|body| read(kind, body)) {
+            None => self.remove(kind, &id),
+            Some(Ok(body)) => self.put(Arc::new(Object {
+                id,
+                body,
+                version: row.version.clone(),
+                stamp: row.values()[0].stamp,
+            })),
+            Some(Err(error)) => {
+                tracing::warn!(object = %row.key, %error, "an object is kept and not used");
+                self.remove(kind, &id);
+            }
+        }
+    }
+
+    /// There is no such row any more.
+    pub(crate) fn let_go(&mut self, key: &ObjectKey) {
+        let Ok(id) = Id::parse(key.id()) else {
+            return;
+        };
+        match Kind::of_word(key.kind()) {
+            Some(kind) => self.remove(kind, &id),
+            None => self.drop_file(&id),
+        }
+    }
+
+    fn drop_file(&mut self, id: &Id) {
+        if self.files.contains_key(id) {
+            Arc::make_mut(&mut self.files).remove(id);
+        }
+    }
+
     /// Adds or replaces.
     pub(crate) fn put(&mut self, object: Arc<Object>) {
         let kind = object.kind();
@@ -268,4 +338,11 @@ impl Site {
             _ => {}
         }
     }
+}
+
+/// What an object says, as it was stored by whoever made it.
+pub(crate) fn read(kind: Kind, body: &daybreak_sync::Body) -> Result<Body, Fault> {
+    let json =
+        serde_json::from_slice(&body.octets).map_err(|error| Fault::new("", error.to_string()))?;
+    Body::parse_stored(kind, &json)
 }

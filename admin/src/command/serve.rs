@@ -43,6 +43,12 @@ pub struct ServeArgs {
     /// Where the engine tells its metrics, which /metrics passes on; a loopback address.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9169")]
     pub engine_metrics: SocketAddr,
+    /// Where to listen for the other server of a pair, while there is one or a pairing code is shown.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8070")]
+    pub peer_listen: SocketAddr,
+    /// What this server is called, for the other one and for people; otherwise the name of the machine.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
     /// Threads that answer requests.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
@@ -82,6 +88,8 @@ pub(super) fn serve(data: &Path, args: &ServeArgs) -> Result<Exit> {
         transport: args.transport(),
         hosts: args.host.clone(),
         engine: args.engine_metrics,
+        peer: args.peer_listen,
+        name: args.name.clone().unwrap_or_else(machine_name),
         workers: args.workers.into(),
     };
     actix_web::rt::System::new().block_on(async move {
@@ -101,6 +109,13 @@ pub(super) fn serve(data: &Path, args: &ServeArgs) -> Result<Exit> {
         server.await.context("the server failed")?;
         Ok(Exit::Done)
     })
+}
+
+/// As the kernel says it.
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "daybreak" } else { name }.to_owned()
 }
 
 fn announce(application: &Application) -> Result<()> {

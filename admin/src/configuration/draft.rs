@@ -3,14 +3,20 @@
 //! A refused edit leaves the draft as it was, so that whoever wants to can go on with the others. Dropping the draft changes
 //! nothing, and uses up neither a number nor a stamp.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 
+use daybreak_store::Name;
+use daybreak_sync::host::{Write, edited};
+use daybreak_sync::{Book, ImageRef, ObjectKey, Row};
+
 use super::{Actor, ChangeError, Configuration, Edit, Expected, Writer, check};
-use crate::database::{AuditRow, Row};
+use crate::database::{AuditRow, Commit, DatabaseError, FileRow};
 use crate::edge::random;
+use crate::file::{self, File};
 use crate::kind::{Body, Kind};
 use crate::limits::{BODY_BYTES_MAX, OBJECTS_MAX};
-use crate::object::{HybridClock, Id, Object, Version};
+use crate::object::{HybridClock, Id, Object};
 use crate::security::StatusKey;
 use crate::site::Site;
 
@@ -22,8 +28,13 @@ pub struct Draft<'c> {
     now_ms: u64,
     before: Arc<Site>,
     next: Site,
-    stamps: HybridClock,
-    rows: Vec<(Row, AuditRow)>,
+    book: Book,
+    clock: HybridClock,
+    // As they are after the edits so far.
+    rows: BTreeMap<ObjectKey, Row>,
+    writes: Vec<Write>,
+    audit: Vec<AuditRow>,
+    files: Vec<FileRow>,
 }
 
 /// What is to be written for one edit.
@@ -49,8 +60,12 @@ impl<'c> Draft<'c> {
             now_ms: configuration.now_ms(),
             next: Site::clone(&before),
             before,
-            stamps: writer.stamps,
-            rows: Vec::new(),
+            book: writer.database.book().clone(),
+            clock: writer.database.clock(),
+            rows: BTreeMap::new(),
+            writes: Vec::new(),
+            audit: Vec::new(),
+            files: Vec::new(),
             writer,
         }
     }
@@ -63,58 +78,99 @@ impl<'c> Draft<'c> {
 
     /// Makes one edit. Gives the object as it is then; none for a deleted one.
     pub fn edit(&mut self, edit: Edit) -> Result<Option<Arc<Object>>, ChangeError> {
+        if let Some(primary) = self.configuration.primary_elsewhere() {
+            return Err(ChangeError::Secondary(primary));
+        }
         let planned = self.plan(edit)?;
         check::grants(&self.next, self.actor, &planned)?;
         if planned.before.is_none() && self.next.len() >= OBJECTS_MAX {
             return Err(ChangeError::TooMany);
         }
-        let change = self.next.change() + 1;
-        let version = match &planned.before {
-            Some(object) => object.version.clone(),
-            // It may have existed and been deleted: then the new one has seen that.
-            None => {
-                let key = (planned.kind, planned.id.clone());
-                let row = self.writer.database.row(&key)?;
-                row.map_or_else(Version::default, |row| row.version)
-            }
-        };
-        let node = self.writer.database.node();
-        let row = Row {
-            kind: planned.kind,
-            id: planned.id.clone(),
-            body: planned.after.clone(),
-            version: version.followed_by(node, change),
-            stamp: self.stamps.stamp(self.now_ms),
-            change: (node, change),
-        };
-        let audit = audited(self.actor, self.now_ms, &planned);
+        let key = ObjectKey::parse(planned.kind.word(), planned.id.as_str())
+            .expect("an identifier is one of both");
+        let body = planned.after.as_ref().map(synced);
+        let row = self.write(&key, body)?;
+        self.audit.push(audited(self.actor, self.now_ms, &planned));
         let object = planned.after.map(|body| {
             Arc::new(Object {
                 id: planned.id.clone(),
                 body,
                 version: row.version.clone(),
-                stamp: row.stamp,
+                stamp: row.values()[0].stamp,
             })
         });
         match &object {
             Some(object) => self.next.put(Arc::clone(object)),
             None => self.next.remove(planned.kind, &planned.id),
         }
-        self.next.set_change(change);
-        self.rows.push((row, audit));
         Ok(object)
+    }
+
+    /// What a name in the catalog stands for, or that it is gone there: an edit like any other. With `audit`, it stands there,
+    /// too.
+    pub fn put_file(
+        &mut self,
+        name: &Name,
+        image: Option<ImageRef>,
+        audit: Option<AuditRow>,
+    ) -> Result<(), DatabaseError> {
+        let file = image.map(|image| File {
+            name: name.clone(),
+            image,
+        });
+        let key = file::key(name);
+        let body = file.as_ref().map(File::body);
+        let before = self.row(&key)?;
+        if before.as_ref().and_then(Row::body) != body.as_ref() {
+            let row = self.write(&key, body)?;
+            self.next.hold(&row);
+        }
+        self.audit.extend(audit);
+        self.files.push((name.to_string(), image));
+        Ok(())
+    }
+
+    /// An object as it is after the edits so far, deleted or not.
+    fn row(&self, key: &ObjectKey) -> Result<Option<Row>, DatabaseError> {
+        match self.rows.get(key) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.writer.database.row(key),
+        }
+    }
+
+    fn write(
+        &mut self,
+        key: &ObjectKey,
+        body: Option<daybreak_sync::Body>,
+    ) -> Result<Row, DatabaseError> {
+        let before = self.row(key)?;
+        let stamp = self.clock.stamp(self.now_ms);
+        let write = edited(&mut self.book, before.as_ref(), key, stamp, body);
+        let Write::Put { row, .. } = &write else {
+            unreachable!("an edit puts a row");
+        };
+        let row = row.clone();
+        self.rows.insert(key.clone(), row.clone());
+        self.writes.push(write);
+        Ok(row)
     }
 
     /// Commits all edits. On return they are on the disk, and readers see them.
     pub fn commit(mut self) -> Result<(), ChangeError> {
-        if self.rows.is_empty() {
+        if self.writes.is_empty() && self.files.is_empty() {
             return Ok(());
         }
         check::administrator_left(&self.before, &self.next)?;
-        let change = self.next.change();
-        self.writer.database.commit(&self.rows, change)?;
-        self.writer.stamps = self.stamps;
-        self.configuration.site.store(Arc::new(self.next));
+        self.writer.database.commit(&Commit {
+            book: &self.book,
+            clock: self.clock,
+            writes: &self.writes,
+            audit: &self.audit,
+            files: &self.files,
+            now_ms: self.now_ms,
+        })?;
+        self.next.set_change(self.book.head().position);
+        self.configuration.show(self.next);
         Ok(())
     }
 
@@ -185,6 +241,14 @@ impl<'c> Draft<'c> {
             after: Some(body),
             sealing,
         })
+    }
+}
+
+/// What both servers keep of a body.
+fn synced(body: &Body) -> daybreak_sync::Body {
+    daybreak_sync::Body {
+        octets: body.stored().to_string().into_bytes().into(),
+        images: [].into(),
     }
 }
 

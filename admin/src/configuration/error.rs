@@ -87,6 +87,12 @@ pub enum ChangeError {
     /// The body is too large.
     #[error("an object has at most {} octets", crate::limits::BODY_BYTES_MAX)]
     TooLarge,
+    /// This server is not the one on which changes are made.
+    #[error(
+        "this server is the secondary of its pair: changes are made on the primary, {0}. Here are allowed: to look, to log in \
+         and out, and what is at /api/v1/sync and /api/v1/licences"
+    )]
+    Secondary(String),
     /// The database refuses or fails.
     #[error(transparent)]
     Database(#[from] DatabaseError),

@@ -7,19 +7,23 @@
 mod check;
 mod draft;
 mod error;
+mod merge;
 
 pub use draft::Draft;
 pub use error::ChangeError;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
+use daybreak_store::Name;
+use daybreak_sync::{ImageRef, policy};
 
 use crate::database::{AuditRow, Database, DatabaseError};
 use crate::edge::{Clock, Entropy};
+use crate::file;
 use crate::kind::{Body, Kind};
-use crate::object::{HybridClock, Id, NodeId, Object, Stamp};
+use crate::object::{Id, NodeId, Object};
 use crate::security::{Right, Rights};
 use crate::site::Site;
 
@@ -88,17 +92,22 @@ pub enum Edit {
     },
 }
 
+/// The place of a server in its pair: its role, and what the other one is called. Nothing: it has none.
+#[derive(Clone, Debug, Default)]
+pub struct Place(pub Option<(policy::Role, String)>);
+
 /// The configuration of this server.
 pub struct Configuration {
     site: ArcSwap<Site>,
     writer: Mutex<Writer>,
+    place: ArcSwap<Place>,
+    watcher: OnceLock<Box<dyn Fn() + Send + Sync>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
 struct Writer {
     database: Database,
-    stamps: HybridClock,
 }
 
 impl Configuration {
@@ -109,20 +118,42 @@ impl Configuration {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, DatabaseError> {
         let database = Database::open(path, entropy.as_ref())?;
-        let progress = database.progress()?;
-        let site = Site::of(database.objects()?, progress.change);
-        let last = progress.stamp;
-        let stamps = HybridClock::after(Stamp {
-            time_ms: last.map_or(0, |stamp| stamp.time_ms),
-            counter: last.map_or(0, |stamp| stamp.counter),
-            node: database.node(),
-        });
+        let site = Site::of(&database.rows()?, database.book().head().position);
         Ok(Configuration {
             site: ArcSwap::from_pointee(site),
-            writer: Mutex::new(Writer { database, stamps }),
+            writer: Mutex::new(Writer { database }),
+            place: ArcSwap::default(),
+            watcher: OnceLock::new(),
             clock,
             entropy,
         })
+    }
+
+    /// Calls `watcher` after every change, whoever makes it. Only the first one is kept.
+    pub fn watch(&self, watcher: impl Fn() + Send + Sync + 'static) {
+        let _ = self.watcher.set(Box::new(watcher));
+    }
+
+    /// Which place this server has in its pair, if it has one.
+    pub fn take_place(&self, place: Place) {
+        self.place.store(Arc::new(place));
+    }
+
+    /// The server on which changes are made, if that is not this one.
+    #[must_use]
+    pub fn primary_elsewhere(&self) -> Option<String> {
+        let place = self.place.load();
+        let (role, primary) = place.0.as_ref()?;
+        let mode = policy::Mode::from(self.site.load().synchronization().mode);
+        (!mode.edits(*role)).then(|| primary.clone())
+    }
+
+    /// Lets readers see this state, which is on the disk.
+    fn show(&self, site: Site) {
+        self.site.store(Arc::new(site));
+        if let Some(watcher) = self.watcher.get() {
+            watcher();
+        }
     }
 
     /// What is configured now.
@@ -185,7 +216,35 @@ impl Configuration {
         before: Option<&serde_json::Value>,
         after: Option<&serde_json::Value>,
     ) -> Result<(), DatabaseError> {
-        let row = AuditRow {
+        let row = self.audit_row(actor, action, (kind, id), before, after);
+        self.with_database(|database| database.note(&row))
+    }
+
+    /// The same for a file of the catalog, together with the object that says it to the other server.
+    pub fn note_file(
+        &self,
+        actor: &Actor,
+        action: &str,
+        name: &Name,
+        before: Option<&serde_json::Value>,
+        after: Option<(ImageRef, &serde_json::Value)>,
+    ) -> Result<(), ChangeError> {
+        let said = after.map(|(_, said)| said);
+        let row = self.audit_row(actor, action, (file::KIND, name.as_str()), before, said);
+        let mut draft = self.draft(actor);
+        draft.put_file(name, after.map(|(image, _)| image), Some(row))?;
+        draft.commit()
+    }
+
+    fn audit_row(
+        &self,
+        actor: &Actor,
+        action: &str,
+        (kind, id): (&str, &str),
+        before: Option<&serde_json::Value>,
+        after: Option<&serde_json::Value>,
+    ) -> AuditRow {
+        AuditRow {
             number: 0, // given by the database
             time_ms: self.now_ms(),
             actor: actor.name.clone(),
@@ -194,8 +253,7 @@ impl Configuration {
             id: id.into(),
             before: before.map(ToString::to_string),
             after: after.map(ToString::to_string),
-        };
-        self.with_database(|database| database.note(&row))
+        }
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {

@@ -5,13 +5,18 @@
 //! a merge of two servers must be storable whatever it brings together.
 
 mod accounts;
+mod audit;
+mod books;
+mod files;
 mod rows;
 mod schema;
 mod unknown;
 mod uploads;
 
 pub use accounts::SessionRow;
-pub use rows::{AuditFilter, AuditRow, Row};
+pub use audit::{AuditFilter, AuditRow};
+pub use books::Commit;
+pub use files::FileRow;
 pub(crate) use schema::bring_up_to_date;
 pub use unknown::UnknownRow;
 pub use uploads::UploadRow;
@@ -21,13 +26,14 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use daybreak_sync::{Book, HybridClock};
 use rusqlite::Connection;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::edge::{Entropy, random};
 use crate::limits::{CONFIGURATION_WAIT, DATABASE_WAIT};
-use crate::object::{Id, NodeId, Stamp};
+use crate::object::NodeId;
 
 /// Why the database refuses or fails. What was acknowledged before is still there.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +62,9 @@ pub enum DatabaseError {
     /// A row is not what was written.
     #[error("the configuration is damaged: {0}; restore a backup")]
     Damaged(String),
+    /// What was to be written cannot be stored.
+    #[error("{0} cannot be stored")]
+    Refused(String),
     /// SQLite says no.
     #[error("the configuration cannot be read or written: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -89,7 +98,8 @@ impl DatabaseError {
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
-    node: NodeId,
+    book: Book,
+    clock: HybridClock,
     // Held as long as it is open: numbering goes on in memory, so only one process may write.
     _lock: File,
 }
@@ -106,10 +116,12 @@ impl Database {
         connection.pragma_update(None, "trusted_schema", "off")?;
         let fresh = NodeId::from_random(random(entropy));
         schema::migrate(&mut connection, fresh)?;
-        let node = rows::node(&connection)?;
+        books::begin_if_none(&mut connection)?;
+        let (book, clock) = books::read_book(&connection)?;
         Ok(Database {
             connection,
-            node,
+            book,
+            clock,
             _lock: lock,
         })
     }
@@ -117,7 +129,7 @@ impl Database {
     /// The server that this database belongs to.
     #[must_use]
     pub fn node(&self) -> NodeId {
-        self.node
+        self.book.node
     }
 }
 
@@ -168,15 +180,3 @@ pub(crate) fn open_file(path: &Path) -> Result<Connection, DatabaseError> {
     drop(file);
     Ok(Connection::open(path)?)
 }
-
-/// Where the numbering of changes and the hybrid clock go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// The number of this node's last change.
-    pub change: u64,
-    /// The latest stamp that is stored.
-    pub stamp: Option<Stamp>,
-}
-
-/// A kind and an identifier: what names a row.
-pub type Key = (crate::kind::Kind, Id);

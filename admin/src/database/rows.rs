@@ -1,247 +1,358 @@
-//! Rows of objects and of the audit, written together.
+//! Rows of objects, as both servers keep them: what is in force, and what lost against it.
+//!
+//! Each row has the position of its last write in the log of this server, its digest, and who sent it. A kind or a body that
+//! this version does not know is kept as it is: it may be a newer server's.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Database, DatabaseError, Key, Progress};
-use crate::kind::{Body, Kind};
-use crate::object::{Id, NodeId, Object, Stamp, Version};
+use daybreak_sync::host::{Changes, Write};
+use daybreak_sync::{
+    Body, Digest, Dot, ImageHash, ImageRef, NodeId, ObjectKey, Row, Stamp, Value, Version,
+};
 
-/// A row of an object; without a body, it is deleted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// What it is.
-    pub kind: Kind,
-    /// Which one.
-    pub id: Id,
-    /// What it says; nothing, if it is deleted.
-    pub body: Option<Body>,
-    /// Which edits it has seen.
-    pub version: Version,
-    /// When it was last changed.
-    pub stamp: Stamp,
-    /// Who made the last change of it, and its number there.
-    pub change: (NodeId, u64),
-}
+use super::{Database, DatabaseError};
 
-/// Who changed what.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AuditRow {
-    /// The order of all changes on this server.
-    pub number: i64,
-    /// Milliseconds since 1970.
-    pub time_ms: u64,
-    /// Who.
-    pub actor: String,
-    /// `create`, `change`, `delete`; `secret`: what is sealed was set, a password.
-    pub action: String,
-    /// What kind of object.
-    pub kind: String,
-    /// Which one.
-    pub id: String,
-    /// What it said before, sealed fields left out.
-    pub before: Option<String>,
-    /// What it says since, sealed fields left out.
-    pub after: Option<String>,
-}
+const COLUMNS: &str = "kind, id, version, losers, change_node, change, stamp_ms, stamp_counter, stamp_node, late, body, \
+     images";
 
-/// Which audit rows are asked for; what is absent lets all through.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditFilter {
-    /// The kind of what was changed.
-    pub kind: Option<String>,
-    /// What was changed.
-    pub id: Option<String>,
-    /// Who changed it.
-    pub actor: Option<String>,
-    /// What was done.
-    pub action: Option<String>,
-    /// Milliseconds since 1970, this one included.
-    pub since_ms: Option<u64>,
-    /// Milliseconds since 1970, this one left out.
-    pub until_ms: Option<u64>,
-    /// Only rows with smaller numbers.
-    pub before: Option<i64>,
-}
-
-const COLUMNS: &str =
-    "kind, id, body, version, stamp_ms, stamp_counter, stamp_node, change_node, change";
-
-pub(super) fn node(connection: &Connection) -> Result<NodeId, DatabaseError> {
-    let id: String = connection.query_row("SELECT id FROM node", [], |row| row.get(0))?;
-    NodeId::parse(&id).ok_or_else(|| DatabaseError::Damaged("the node has no identifier".into()))
-}
+/// Octets of an image as a row names it: its hash, then its length.
+const IMAGE_BYTES: usize = 40;
 
 impl Database {
-    /// Every object that is not deleted.
-    pub fn objects(&self) -> Result<Vec<Object>, DatabaseError> {
-        let query = format!("SELECT {COLUMNS} FROM object WHERE body IS NOT NULL");
-        let mut statement = self.connection.prepare(&query)?;
-        let mut rows = statement.query([])?;
-        let mut objects = Vec::new();
-        while let Some(row) = rows.next()? {
-            let row = read_row(row)?;
-            if let Some(body) = row.body {
-                objects.push(Object {
-                    id: row.id,
-                    body,
-                    version: row.version,
-                    stamp: row.stamp,
-                });
-            }
-        }
-        Ok(objects)
+    /// Every row, deleted ones left out.
+    pub fn rows(&self) -> Result<Vec<Row>, DatabaseError> {
+        self.select("WHERE body IS NOT NULL OR losers > 0", [], usize::MAX)
+    }
+
+    /// Every row, deleted ones too.
+    pub fn all_rows(&self) -> Result<Vec<Row>, DatabaseError> {
+        self.select("", [], usize::MAX)
     }
 
     /// One row, deleted or not.
-    pub fn row(&self, (kind, id): &Key) -> Result<Option<Row>, DatabaseError> {
-        let query = format!("SELECT {COLUMNS} FROM object WHERE kind = ?1 AND id = ?2");
-        let mut statement = self.connection.prepare_cached(&query)?;
-        let mut rows = statement.query(params![kind.word(), id.as_str()])?;
-        rows.next()?.map(read_row).transpose()
-    }
-
-    /// Where numbering and clock go on.
-    pub fn progress(&self) -> Result<Progress, DatabaseError> {
-        let change: i64 = self
-            .connection
-            .query_row("SELECT change FROM node", [], |row| row.get(0))?;
-        let latest = "SELECT stamp_ms, stamp_counter, stamp_node FROM object
-            ORDER BY stamp_ms DESC, stamp_counter DESC LIMIT 1";
-        let stamp = self
-            .connection
-            .query_row(latest, [], |row| read_stamp(row, 0))
-            .optional()?;
-        Ok(Progress {
-            change: change.cast_unsigned(),
-            stamp,
-        })
-    }
-
-    /// Writes all of `rows`, each with its audit row, and the number of the last change: all of it, or nothing.
-    pub fn commit(&mut self, rows: &[(Row, AuditRow)], change: u64) -> Result<(), DatabaseError> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for (row, audit) in rows {
-            put(&transaction, row)?;
-            note(&transaction, audit)?;
-        }
-        transaction.execute("UPDATE node SET change = ?1", [change.cast_signed()])?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Audit rows that `filter` lets through, newest first.
-    pub fn audit(&self, filter: &AuditFilter, count: u32) -> Result<Vec<AuditRow>, DatabaseError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT number, time_ms, actor, action, kind, id, before, after FROM audit
-             WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR id = ?2) AND (?3 IS NULL OR number < ?3)
-               AND (?4 IS NULL OR actor = ?4) AND (?5 IS NULL OR action = ?5)
-               AND (?6 IS NULL OR time_ms >= ?6) AND (?7 IS NULL OR time_ms < ?7)
-             ORDER BY number DESC LIMIT ?8",
+    pub fn row(&self, key: &ObjectKey) -> Result<Option<Row>, DatabaseError> {
+        let rows = self.select(
+            "WHERE kind = ?1 AND id = ?2",
+            params![key.kind(), key.id()],
+            1,
         )?;
-        let parameters = params![
-            filter.kind,
-            filter.id,
-            filter.before,
-            filter.actor,
-            filter.action,
-            filter.since_ms.map(u64::cast_signed),
-            filter.until_ms.map(u64::cast_signed),
-            count
-        ];
-        let rows = statement.query_map(parameters, |row| {
-            Ok(AuditRow {
-                number: row.get(0)?,
-                time_ms: row.get::<_, i64>(1)?.cast_unsigned(),
-                actor: row.get(2)?,
-                action: row.get(3)?,
-                kind: row.get(4)?,
-                id: row.get(5)?,
-                before: row.get(6)?,
-                after: row.get(7)?,
+        Ok(rows.into_iter().next())
+    }
+
+    /// Rows of which some values lost and say something else, by their keys after this one.
+    pub fn conflicts(
+        &self,
+        after: Option<&ObjectKey>,
+        count: usize,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let (kind, id) = after.map_or(("", ""), |key| (key.kind(), key.id()));
+        let which = "WHERE conflict = 1 AND (kind, id) > (?1, ?2) ORDER BY kind, id";
+        self.select(which, params![kind, id], count)
+    }
+
+    /// How many of these there are.
+    pub fn conflict_count(&self) -> Result<usize, DatabaseError> {
+        let query = "SELECT count(*) FROM object WHERE conflict = 1";
+        let mut statement = self.connection.prepare_cached(query)?;
+        let count: i64 = statement.query_row([], |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// The log after this position, until these octets are full; without what `skip` sent.
+    pub fn changes(
+        &self,
+        after: u64,
+        bytes: usize,
+        skip: NodeId,
+    ) -> Result<Changes, DatabaseError> {
+        let query = format!(
+            "SELECT {COLUMNS}, position FROM object
+             WHERE position > ?1 AND (origin IS NULL OR origin <> ?2) ORDER BY position"
+        );
+        let mut statement = self.connection.prepare_cached(&query)?;
+        let mut found = statement.query(params![after.cast_signed(), skip.to_string()])?;
+        let (mut rows, mut to, mut used) = (Vec::new(), self.book.head().position, 0);
+        while let Some(found) = found.next()? {
+            let row = read_row(&self.connection, found)?;
+            let position = found.get::<_, i64>(12)?.cast_unsigned();
+            used += octets_of(&row);
+            if !rows.is_empty() && used > bytes {
+                to = position - 1;
+                break;
+            }
+            rows.push(row);
+        }
+        let book = self.book.clone();
+        Ok(Changes { book, rows, to })
+    }
+
+    /// The digests of rows in the order of their keys.
+    pub fn digests(
+        &self,
+        after: Option<&ObjectKey>,
+        count: usize,
+    ) -> Result<Vec<(ObjectKey, Digest)>, DatabaseError> {
+        let (kind, id) = after.map_or(("", ""), |key| (key.kind(), key.id()));
+        let mut statement = self.connection.prepare_cached(
+            "SELECT kind, id, digest FROM object WHERE (kind, id) > (?1, ?2) ORDER BY kind, id LIMIT ?3",
+        )?;
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![kind, id, count])?;
+        let mut digests = Vec::new();
+        while let Some(row) = rows.next()? {
+            digests.push((read_key(row)?, Digest::from_bytes(row.get(2)?)));
+        }
+        Ok(digests)
+    }
+
+    /// Whether a row names this image, in force or not.
+    pub fn names_image(&self, image: ImageRef) -> Result<bool, DatabaseError> {
+        let query = "SELECT 1 FROM image_of WHERE hash = ?1 AND bytes = ?2 LIMIT 1";
+        let mut statement = self.connection.prepare_cached(query)?;
+        Ok(statement.exists(params![image.hash.0, image.bytes.cast_signed()])?)
+    }
+
+    /// Every image that a row names.
+    pub fn images(&self) -> Result<Vec<ImageRef>, DatabaseError> {
+        let query = "SELECT DISTINCT hash, bytes FROM image_of";
+        let mut statement = self.connection.prepare_cached(query)?;
+        let images = statement.query_map([], |row| {
+            Ok(ImageRef {
+                hash: ImageHash(row.get(0)?),
+                bytes: row.get::<_, i64>(1)?.cast_unsigned(),
             })
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok(images.collect::<Result<_, _>>()?)
+    }
+
+    /// Deleted objects whose last write is not later than this, with its position.
+    pub(super) fn deleted_until(&self, until_ms: u64) -> Result<Vec<(Row, u64)>, DatabaseError> {
+        let query = format!(
+            "SELECT {COLUMNS}, position FROM object WHERE body IS NULL AND written_ms <= ?1"
+        );
+        let mut statement = self.connection.prepare_cached(&query)?;
+        let mut found = statement.query([until_ms.cast_signed()])?;
+        let mut rows = Vec::new();
+        while let Some(found) = found.next()? {
+            let position = found.get::<_, i64>(12)?.cast_unsigned();
+            rows.push((read_row(&self.connection, found)?, position));
+        }
+        Ok(rows)
+    }
+
+    fn select(
+        &self,
+        which: &str,
+        parameters: impl rusqlite::Params,
+        count: usize,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        select(&self.connection, which, parameters, count)
     }
 }
 
-impl Database {
-    /// Writes an audit row of something that is no object.
-    pub fn note(&self, audit: &AuditRow) -> Result<(), DatabaseError> {
-        Ok(note(&self.connection, audit)?)
+/// Rows of a connection that may not be a whole database yet.
+pub(super) fn select(
+    connection: &Connection,
+    which: &str,
+    parameters: impl rusqlite::Params,
+    count: usize,
+) -> Result<Vec<Row>, DatabaseError> {
+    let query = format!("SELECT {COLUMNS} FROM object {which}");
+    let mut statement = connection.prepare_cached(&query)?;
+    let mut found = statement.query(parameters)?;
+    let mut rows = Vec::new();
+    while rows.len() < count
+        && let Some(found) = found.next()?
+    {
+        rows.push(read_row(connection, found)?);
     }
+    Ok(rows)
 }
 
-fn put(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+/// What a row takes in a message, about.
+fn octets_of(row: &Row) -> usize {
+    let of_value = |value: &Value| {
+        let body = value.body.as_ref();
+        body.map_or(64, |body| {
+            body.octets.len() + IMAGE_BYTES * body.images.len() + 64
+        })
+    };
+    row.version.iter().len() * 16 + row.values().iter().map(of_value).sum::<usize>()
+}
+
+/// Stores one write of a row, made at `now_ms`.
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    write: &Write,
+    now_ms: u64,
+) -> Result<(), DatabaseError> {
+    let (row, head, origin) = match write {
+        Write::Put { row, head, origin } => (row, head, origin),
+        Write::Forget(key) => {
+            forget_values(transaction, key)?;
+            let delete = "DELETE FROM object WHERE kind = ?1 AND id = ?2";
+            let mut statement = transaction.prepare_cached(delete)?;
+            statement.execute(params![key.kind(), key.id()])?;
+            return Ok(());
+        }
+    };
+    forget_values(transaction, &row.key)?;
+    let (first, losers) = row.values().split_first().expect("a row has a value");
     let mut statement = transaction.prepare_cached(
         "INSERT OR REPLACE INTO object
-         (kind, id, body, version, stamp_ms, stamp_counter, stamp_node, change_node, change)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         (kind, id, version, losers, change_node, change, stamp_ms, stamp_counter, stamp_node, late, body, images,
+          position, origin, written_ms, conflict, digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
-    let body = row.body.as_ref().map(|body| body.stored().to_string());
-    let version = serde_json::to_string(&row.version).expect("a map of numbers");
+    let (body, images) = stored(first)?;
     statement.execute(params![
-        row.kind.word(),
-        row.id.as_str(),
+        row.key.kind(),
+        row.key.id(),
+        serde_json::to_string(&row.version).expect("a map of numbers"),
+        losers.len().cast_signed() as i64,
+        first.dot.node.to_string(),
+        first.dot.number.cast_signed(),
+        first.stamp.time_ms.cast_signed(),
+        first.stamp.counter,
+        first.stamp.node.to_string(),
+        first.late,
         body,
-        version,
-        row.stamp.time_ms.cast_signed(),
-        row.stamp.counter,
-        row.stamp.node.to_string(),
-        row.change.0.to_string(),
-        row.change.1.cast_signed(),
+        images,
+        head.position.cast_signed(),
+        origin.map(|origin| origin.to_string()),
+        now_ms.cast_signed(),
+        row.conflicts().next().is_some(),
+        Digest::whole(row).to_bytes(),
     ])?;
+    for (rank, value) in losers.iter().enumerate() {
+        let mut statement = transaction.prepare_cached(
+            "INSERT INTO loser
+             (kind, id, rank, change_node, change, stamp_ms, stamp_counter, stamp_node, late, body, images)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?;
+        let (body, images) = stored(value)?;
+        statement.execute(params![
+            row.key.kind(),
+            row.key.id(),
+            rank.cast_signed() as i64,
+            value.dot.node.to_string(),
+            value.dot.number.cast_signed(),
+            value.stamp.time_ms.cast_signed(),
+            value.stamp.counter,
+            value.stamp.node.to_string(),
+            value.late,
+            body,
+            images,
+        ])?;
+    }
+    let bodies = row.values().iter().filter_map(|value| value.body.as_ref());
+    for image in bodies.flat_map(|body| body.images.iter()) {
+        let mut statement = transaction.prepare_cached(
+            "INSERT OR IGNORE INTO image_of (hash, bytes, kind, id) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        let bytes = image.bytes.cast_signed();
+        statement.execute(params![image.hash.0, bytes, row.key.kind(), row.key.id()])?;
+    }
     Ok(())
 }
 
-fn note(transaction: &Connection, audit: &AuditRow) -> rusqlite::Result<()> {
-    let mut statement = transaction.prepare_cached(
-        "INSERT INTO audit (time_ms, actor, action, kind, id, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    statement.execute(params![
-        audit.time_ms.cast_signed(),
-        audit.actor,
-        audit.action,
-        audit.kind,
-        audit.id,
-        audit.before,
-        audit.after,
-    ])?;
+/// The values beyond the first, and which images there are.
+fn forget_values(transaction: &Transaction<'_>, key: &ObjectKey) -> Result<(), DatabaseError> {
+    for delete in [
+        "DELETE FROM loser WHERE kind = ?1 AND id = ?2",
+        "DELETE FROM image_of WHERE kind = ?1 AND id = ?2",
+    ] {
+        let mut statement = transaction.prepare_cached(delete)?;
+        statement.execute(params![key.kind(), key.id()])?;
+    }
     Ok(())
 }
 
-fn read_row(row: &rusqlite::Row<'_>) -> Result<Row, DatabaseError> {
-    let (word, id): (String, String) = (row.get(0)?, row.get(1)?);
+type Stored<'v> = (Option<&'v str>, Vec<u8>);
+
+fn stored(value: &Value) -> Result<Stored<'_>, DatabaseError> {
+    let Some(body) = &value.body else {
+        return Ok((None, Vec::new()));
+    };
+    let text = std::str::from_utf8(&body.octets)
+        .map_err(|_| DatabaseError::Refused("a body that is no text".into()))?;
+    let mut images = Vec::with_capacity(body.images.len() * IMAGE_BYTES);
+    for image in &*body.images {
+        images.extend_from_slice(&image.hash.0);
+        images.extend_from_slice(&image.bytes.to_be_bytes());
+    }
+    Ok((Some(text), images))
+}
+
+fn read_row(connection: &Connection, row: &rusqlite::Row<'_>) -> Result<Row, DatabaseError> {
+    let key = read_key(row)?;
     let damaged =
-        |what: &str| DatabaseError::Damaged(format!("the {what} of {word} {id} cannot be read"));
-    let kind = Kind::of_word(&word).ok_or_else(|| damaged("kind"))?;
-    let body = row.get::<_, Option<String>>(2)?.map(|text| {
-        let json = serde_json::from_str(&text).map_err(|_| damaged("body"))?;
-        Body::parse_stored(kind, &json).map_err(|fault| damaged(&format!("body ({fault})")))
-    });
-    let version =
-        serde_json::from_str(&row.get::<_, String>(3)?).map_err(|_| damaged("version"))?;
-    let change_node = NodeId::parse(&row.get::<_, String>(7)?).ok_or_else(|| damaged("node"))?;
-    Ok(Row {
-        kind,
-        id: Id::parse(&id).map_err(|_| damaged("identifier"))?,
-        body: body.transpose()?,
-        version,
-        stamp: read_stamp(row, 4)?,
-        change: (change_node, row.get::<_, i64>(8)?.cast_unsigned()),
+        |what: &str| DatabaseError::Damaged(format!("the {what} of {key} cannot be read"));
+    let version: Version =
+        serde_json::from_str(&row.get::<_, String>(2)?).map_err(|_| damaged("version"))?;
+    let mut values = vec![read_value(row, 4)?];
+    if row.get::<_, i64>(3)? > 0 {
+        let mut statement = connection.prepare_cached(
+            "SELECT change_node, change, stamp_ms, stamp_counter, stamp_node, late, body, images FROM loser
+             WHERE kind = ?1 AND id = ?2 ORDER BY rank",
+        )?;
+        let mut losers = statement.query(params![key.kind(), key.id()])?;
+        while let Some(loser) = losers.next()? {
+            values.push(read_value(loser, 0)?);
+        }
+    }
+    Row::new(key.clone(), version, values).ok_or_else(|| damaged("values"))
+}
+
+fn read_key(row: &rusqlite::Row<'_>) -> Result<ObjectKey, DatabaseError> {
+    let (kind, id): (String, String) = (row.get(0)?, row.get(1)?);
+    ObjectKey::parse(&kind, &id)
+        .ok_or_else(|| DatabaseError::Damaged(format!("{kind} {id} is no name of an object")))
+}
+
+fn read_value(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Value> {
+    let octets: Option<String> = row.get(at + 6)?;
+    let images: Vec<u8> = row.get(at + 7)?;
+    let (images, _) = images.as_chunks::<IMAGE_BYTES>();
+    let image = |octets: &[u8; IMAGE_BYTES]| {
+        let (hash, bytes) = octets.split_at(32);
+        ImageRef {
+            hash: ImageHash(hash.try_into().expect("32 octets")),
+            bytes: u64::from_be_bytes(bytes.try_into().expect("8 octets")),
+        }
+    };
+    Ok(Value {
+        dot: Dot {
+            node: read_node(row, at)?,
+            number: row.get::<_, i64>(at + 1)?.cast_unsigned(),
+        },
+        stamp: Stamp {
+            time_ms: row.get::<_, i64>(at + 2)?.cast_unsigned(),
+            counter: row.get(at + 3)?,
+            node: read_node(row, at + 4)?,
+        },
+        late: row.get(at + 5)?,
+        body: octets.map(|octets| Body {
+            octets: octets.into_bytes().into(),
+            images: images.iter().map(image).collect(),
+        }),
     })
 }
 
-fn read_stamp(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Stamp> {
-    let node: String = row.get(at + 2)?;
-    let node = NodeId::parse(&node).ok_or_else(|| {
-        rusqlite::Error::FromSqlConversionFailure(at + 2, Type::Text, "not a node".into())
-    })?;
-    Ok(Stamp {
-        time_ms: row.get::<_, i64>(at)?.cast_unsigned(),
-        counter: row.get(at + 1)?,
-        node,
+/// A column that holds a node.
+pub(super) fn read_node(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<NodeId> {
+    let node: String = row.get(at)?;
+    NodeId::parse(&node).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(at, Type::Text, "not a node".into())
     })
+}
+
+/// The greatest stamp of a database that does not keep its clock yet.
+pub(super) fn latest_stamp(connection: &Connection) -> Result<(u64, u32), DatabaseError> {
+    let latest = "SELECT stamp_ms, stamp_counter FROM object ORDER BY stamp_ms DESC, stamp_counter DESC LIMIT 1";
+    let found = connection.query_row(latest, [], |row| {
+        Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
+    });
+    Ok(found.optional()?.unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use super::DatabaseError;
 use crate::object::NodeId;
 
 /// Each entry brings the format to its number, counted from 1. Entries are never changed, only added.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     CREATE TABLE node (
         only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -70,6 +70,81 @@ const STEPS: [&str; 3] = [
         seen_ms INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- A row as both servers keep it: the value in force is in object itself, those that lost against it are in loser.
+    ALTER TABLE object ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE object ADD COLUMN images BLOB NOT NULL DEFAULT x'';
+    -- Where its last write is in the log of this server, whoever made the edit.
+    ALTER TABLE object ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
+    -- Who sent exactly this, and need not be told.
+    ALTER TABLE object ADD COLUMN origin TEXT;
+    ALTER TABLE object ADD COLUMN written_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE object ADD COLUMN losers INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE object ADD COLUMN conflict INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE object ADD COLUMN digest BLOB NOT NULL DEFAULT x'';
+    UPDATE object SET position = change, written_ms = stamp_ms;
+    DROP INDEX object_by_change;
+    CREATE INDEX object_by_position ON object (position);
+    CREATE INDEX object_in_conflict ON object (conflict) WHERE conflict = 1;
+    CREATE INDEX object_deleted ON object (written_ms) WHERE body IS NULL;
+
+    CREATE TABLE loser (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        rank INTEGER NOT NULL,
+        change_node TEXT NOT NULL,
+        change INTEGER NOT NULL,
+        stamp_ms INTEGER NOT NULL,
+        stamp_counter INTEGER NOT NULL,
+        stamp_node TEXT NOT NULL,
+        late INTEGER NOT NULL,
+        body TEXT,
+        images BLOB NOT NULL,
+        PRIMARY KEY (kind, id, rank)
+    ) STRICT, WITHOUT ROWID;
+
+    -- The images that rows name, in force or not.
+    CREATE TABLE image_of (
+        hash BLOB NOT NULL,
+        bytes INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        PRIMARY KEY (hash, bytes, kind, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_by_object ON image_of (kind, id);
+
+    CREATE TABLE book (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        epoch INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        confirmed INTEGER NOT NULL,
+        confirmed_mark BLOB NOT NULL,
+        heard_node TEXT,
+        heard INTEGER NOT NULL,
+        heard_mark BLOB NOT NULL,
+        floor INTEGER NOT NULL,
+        clock_ms INTEGER NOT NULL,
+        clock_counter INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE head (
+        node TEXT PRIMARY KEY,
+        position INTEGER NOT NULL,
+        mark BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE mark (
+        position INTEGER PRIMARY KEY,
+        mark BLOB NOT NULL
+    ) STRICT;
+
+    -- Files as the catalog and the rows last agreed on them. Node-local.
+    CREATE TABLE file (
+        name TEXT PRIMARY KEY,
+        hash BLOB NOT NULL,
+        bytes INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Brings the database to the current format, in one transaction.
@@ -104,4 +179,66 @@ pub(crate) fn bring_up_to_date(
     transaction.pragma_update(None, "user_version", known)?;
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use daybreak_sync::ObjectKey;
+
+    use super::*;
+    use crate::database::{Database, open_file};
+    use crate::edge::Machine;
+
+    /// The number of steps before there was a synchronization.
+    const ALONE: usize = 3;
+
+    #[test]
+    fn a_database_of_before_the_pair_loses_nothing_and_gets_books() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("config.db");
+        let node = NodeId::from_random([7; 8]);
+        let mut connection = open_file(&path).expect("made");
+        bring_up_to_date(&mut connection, &STEPS[..ALONE], |transaction| {
+            let insert = "INSERT INTO node (only, id, change) VALUES (1, ?1, 3)";
+            transaction.execute(insert, [node.to_string()])?;
+            Ok(())
+        })
+        .expect("an old format");
+        for (id, body, change) in [
+            ("one", Some(r#"{"key":"event-days","value":7}"#), 3),
+            ("gone", None, 2),
+        ] {
+            let row = "INSERT INTO object VALUES ('setting', ?1, ?2, ?3, 1000, 0, ?4, ?4, ?5)";
+            let version = format!(r#"{{"{node}":{change}}}"#);
+            let node = node.to_string();
+            let inserted =
+                connection.execute(row, rusqlite::params![id, body, version, node, change]);
+            inserted.expect("inserted");
+        }
+        drop(connection);
+
+        let book = {
+            let database = Database::open(&path, &Machine).expect("brought up to date");
+            assert_eq!(database.node(), node);
+            assert_eq!(database.book().head().position, 3);
+            assert_eq!(database.rows().expect("rows").len(), 1);
+            assert_eq!(database.all_rows().expect("rows").len(), 2);
+            let key = ObjectKey::parse("setting", "one").expect("a key");
+            let row = database.row(&key).expect("read").expect("there");
+            assert_eq!(
+                (row.values()[0].dot.node, row.values()[0].dot.number),
+                (node, 3)
+            );
+            let digests = database.digests(None, 10).expect("digests");
+            assert_eq!(digests[1].1, daybreak_sync::Digest::whole(&row));
+            assert_eq!(database.clock().last().time_ms, 1000);
+            let all = database
+                .changes(0, usize::MAX, NodeId::from_random([8; 8]))
+                .expect("the log");
+            assert_eq!((all.rows.len(), all.to), (2, 3));
+            database.book().clone()
+        };
+        let again = Database::open(&path, &Machine).expect("opened again");
+        assert_eq!(*again.book(), book);
+    }
 }

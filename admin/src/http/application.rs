@@ -19,6 +19,8 @@ use crate::database::DatabaseError;
 use crate::edge::{Clock, Entropy};
 use crate::events::Follower;
 use crate::limits::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, REQUEST_HEAD_WAIT, SHUTDOWN_SECONDS};
+use crate::peer::Link;
+use crate::peer::link::{self, LinkError};
 use crate::publish::Publisher;
 use crate::security::{Gate, Secret};
 
@@ -35,6 +37,10 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Where the engine tells its metrics; on loopback.
     pub engine: SocketAddr,
+    /// Where to listen for the other server of the pair, while there is one or a pairing code is shown.
+    pub peer: SocketAddr,
+    /// What this server is called.
+    pub name: String,
     /// Threads that answer requests.
     pub workers: usize,
 }
@@ -84,6 +90,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The other server cannot be spoken to.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// No thread, or no event loop.
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -126,6 +135,15 @@ impl Application {
         )?);
         let (gate, set_up) = Gate::open(Arc::clone(&configuration))?;
         let publisher = Publisher::start(Arc::clone(&configuration), Store::open(&settings.data)?)?;
+        let link = Link::start(
+            link::Settings {
+                data: settings.data.clone(),
+                listen: settings.peer,
+                name: settings.name.clone(),
+            },
+            Arc::clone(&configuration),
+            publisher.waker(),
+        )?;
         let follower = Follower::start(
             &settings.data,
             Arc::clone(&configuration),
@@ -140,8 +158,7 @@ impl Application {
         };
         let state = web::Data::new(State::new(
             Arc::clone(&configuration),
-            store,
-            publisher,
+            (store, publisher, link),
             gate,
             Arc::clone(&follower),
             hosts,

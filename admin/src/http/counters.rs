@@ -10,7 +10,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::sync_counters;
 use crate::events::FollowerCounts;
+use crate::peer::link::LinkStatus;
 use crate::publish::Publication;
 use crate::site::Site;
 
@@ -141,6 +143,7 @@ impl Counters {
         site: &Site,
         publication: &Publication,
         events: &FollowerCounts,
+        pair: &LinkStatus,
     ) -> Result<String, core::fmt::Error> {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -186,6 +189,7 @@ impl Counters {
             followed.register(name, help, shown);
         }
         prometheus_client::encoding::text::encode_registry(&mut text, &followed)?;
+        sync_counters::add(&mut text, pair)?;
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
     }

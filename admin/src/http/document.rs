@@ -16,11 +16,12 @@ use super::events::{self, EventPage, StatusView};
 use super::files::{FilePage, FileView, HASH_HEADER};
 use super::guard::Access;
 use super::listing;
+use super::sync::{Choice, CodeView, ConflictPage, Join, PartnerView, SetUpByPairing, SyncView};
 use super::table::{Route, routes};
 use super::units::{Copy, Replacement, UnitsView};
 use super::uploads::{NewUpload, OFFSET_HEADER, UploadList, UploadView};
 use super::views::{
-    AUDIT_ACTIONS, AuditPage, EffectiveView, ProblemsView, PublicationView, RightView,
+    AUDIT_ACTIONS, AuditPage, EffectiveView, OTHER_KINDS, ProblemsView, PublicationView, RightView,
 };
 use crate::dhcp_hints::DhcpHints;
 use crate::events::EventRow;
@@ -466,7 +467,7 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
             .map(query)
             .into();
             let words = Kind::ALL.map(Kind::word);
-            let words = [&words[..], &["file"]].concat();
+            let words = [&words[..], &OTHER_KINDS].concat();
             shape.parameters[0]["schema"] = json!({"enum": words});
         }
         ("GET", "/api/v1/terminals/{id}/status") => {
@@ -484,6 +485,35 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
                 "name": "Last-Event-ID", "in": "header", "schema": {"type": "string"},
                 "description": "Only events after this number: what a browser sends by itself when it connects again.",
             }));
+        }
+        ("GET", "/api/v1/sync/status") => shape.response = as_json(&schemas.put::<SyncView>()),
+        ("GET", "/api/v1/sync/conflicts") => {
+            shape.response = as_json(&schemas.put::<ConflictPage>());
+            shape.parameters = [
+                ("after", "only conflicts after this one: what next gave"),
+                (
+                    "limit",
+                    "how many conflicts a page has: 1 to 500, otherwise 50",
+                ),
+            ]
+            .map(query)
+            .into();
+            shape.parameters[0]["schema"]["pattern"] = json!(r"^[a-z0-9-]{1,32}\.[a-z0-9-]{1,64}$");
+        }
+        ("POST", "/api/v1/sync/conflicts") => {
+            empty(&mut shape, as_json(&schemas.put::<Choice>()));
+        }
+        ("POST", "/api/v1/sync/pairing/code") => {
+            (shape.success, shape.response) = (201, as_json(&schemas.put::<CodeView>()));
+        }
+        ("DELETE", "/api/v1/sync/pairing" | "/api/v1/sync/pairing/code") => empty(&mut shape, None),
+        ("POST", "/api/v1/setup/pairing") => {
+            shape.request = as_json(&schemas.put::<SetUpByPairing>());
+            (shape.success, shape.response) = (201, as_json(&schemas.put::<PartnerView>()));
+        }
+        ("POST", "/api/v1/sync/pairing") => {
+            shape.request = as_json(&schemas.put::<Join>());
+            (shape.success, shape.response) = (201, as_json(&schemas.put::<PartnerView>()));
         }
         ("GET", "/api/v1/files") => {
             shape.response = as_json(&schemas.put::<FilePage>());

@@ -22,6 +22,7 @@ use super::error::{ApiError, Code};
 use super::request::{self, unknown_parameter, wrong_parameter};
 use super::state::State;
 use crate::configuration::Actor;
+use crate::file;
 use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
 use crate::security::Identity;
 
@@ -233,7 +234,7 @@ pub(super) fn put<'s>(
         bytes,
         blake3: Some(hash.to_string()),
     };
-    let change = draft.put_staged(name, stage()?)?;
+    let change = draft.put_staged(name.clone(), stage()?)?;
     draft.publish()?;
     tracing::info!(actor = actor.name, name = view.name, %hash, bytes, "a file was uploaded");
     let action = match change {
@@ -242,10 +243,10 @@ pub(super) fn put<'s>(
         Change::Unchanged => return Ok((change, view)),
     };
     let after = audited(hash, bytes);
-    let what = ("file", view.name.as_str());
+    let image = file::image(hash, bytes);
     state
         .configuration
-        .note(actor, action, what, before.as_ref(), Some(&after))?;
+        .note_file(actor, action, &name, before.as_ref(), Some((image, &after)))?;
     Ok((change, view))
 }
 
@@ -275,10 +276,10 @@ pub(super) async fn remove(
         draft.remove(name.as_str());
         draft.publish()?;
         tracing::info!(actor = identity.actor.name, %name, "a file was removed");
-        let what = ("file", name.as_str());
-        let noted = state
-            .configuration
-            .note(&identity.actor, "delete", what, Some(&before), None);
+        let noted =
+            state
+                .configuration
+                .note_file(&identity.actor, "delete", &name, Some(&before), None);
         Ok(noted?)
     };
     state.blocking(work).await?;

@@ -14,6 +14,7 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 
 use super::error::{ApiError, Code};
 use super::state::State;
+use crate::configuration::ChangeError;
 use crate::security::{Credential, Identity, Right};
 
 /// The name of the session's cookie.
@@ -21,6 +22,21 @@ pub(super) const COOKIE: &str = "daybreak_session";
 
 /// The header that a change by a session must have.
 pub(super) const HEADER: &str = "x-daybreak-request";
+
+/// What is changed on this server alone, also where the configuration is changed on the other one.
+const CHANGED_ANYWHERE: [&str; 4] = [
+    "/api/v1/licences",
+    "/api/v1/session",
+    "/api/v1/sessions",
+    "/api/v1/sync",
+];
+
+fn is_beneath(path: &str, of: &str) -> bool {
+    let rest = path.strip_prefix(of);
+    // The password is a part of the user, whom both servers keep.
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        && path != "/api/v1/session/password"
+}
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +92,17 @@ fn admit(
             Code::HeaderMissing,
             "a change by a session needs the header X-Daybreak-Request",
         ));
+    }
+    if !safe
+        && !CHANGED_ANYWHERE
+            .iter()
+            .any(|path| is_beneath(request.path(), path))
+    {
+        let state = request.app_data::<actix_web::web::Data<State>>();
+        let primary = state.and_then(|state| state.configuration.primary_elsewhere());
+        if let Some(primary) = primary {
+            return Err(ChangeError::Secondary(primary).into());
+        }
     }
     match access {
         Access::Right(right) if !identity.actor.rights.contains(right) => {

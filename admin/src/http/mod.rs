@@ -21,6 +21,8 @@ mod outer;
 mod page;
 mod request;
 mod state;
+mod sync;
+mod sync_counters;
 mod table;
 mod tls;
 mod units;

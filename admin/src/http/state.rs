@@ -14,6 +14,7 @@ use crate::configuration::{Actor, Configuration, Edit};
 use crate::events::Follower;
 use crate::limits::{PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX, STREAMS_MAX};
 use crate::object::{Id, Object};
+use crate::peer::Link;
 use crate::publish::Publisher;
 use crate::security::Gate;
 
@@ -22,6 +23,7 @@ pub(super) struct State {
     pub(super) configuration: Arc<Configuration>,
     pub(super) store: Store,
     pub(super) publisher: Publisher,
+    pub(super) link: Link,
     pub(super) gate: Gate,
     pub(super) follower: Arc<Follower>,
     pub(super) streams: Arc<Semaphore>,
@@ -40,8 +42,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(
         configuration: Arc<Configuration>,
-        store: Store,
-        publisher: Publisher,
+        (store, publisher, link): (Store, Publisher, Link),
         gate: Gate,
         follower: Arc<Follower>,
         hosts: Hosts,
@@ -51,6 +52,7 @@ impl State {
             configuration,
             store,
             publisher,
+            link,
             gate,
             follower,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),

@@ -9,7 +9,9 @@ use actix_web::http::Method;
 use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
-use super::{accounts, bulk, dhcp, docs, events, files, objects, page, units, uploads, views};
+use super::{
+    accounts, bulk, dhcp, docs, events, files, objects, page, sync, units, uploads, views,
+};
 use crate::kind::Kind;
 use crate::security::Right;
 
@@ -40,6 +42,7 @@ pub fn routes() -> Vec<Route> {
         of_kind(&mut routes, kind);
     }
     of_units(&mut routes);
+    of_the_pair(&mut routes);
     of_rights(&mut routes);
     routes
 }
@@ -118,6 +121,13 @@ fn public(routes: &mut Vec<Route>) {
         all,
         "Make the first administrator, with the secret of the set-up link",
         || web::post().to(accounts::set_up),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/setup/pairing"),
+        all,
+        "Take everything from another server, the users too, with the secret of the set-up link",
+        || web::post().to(sync::set_up),
     );
     add(
         routes,
@@ -305,6 +315,62 @@ fn of_units(routes: &mut Vec<Route>) {
         right(Right::UnknownAdopt),
         "Forget a unit that is held",
         || web::delete().to(units::forget),
+    );
+}
+
+fn of_the_pair(routes: &mut Vec<Route>) {
+    let (read, write) = (
+        Access::Right(Right::SyncRead),
+        Access::Right(Right::SyncWrite),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/sync/status"),
+        read,
+        "How the pair stands",
+        || web::get().to(sync::status),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/sync/conflicts"),
+        read,
+        "Objects that were changed on both servers at once",
+        || web::get().to(sync::conflicts),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/sync/conflicts"),
+        write,
+        "Choose what an object is that was changed on both servers",
+        || web::post().to(sync::resolve),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/sync/pairing/code"),
+        write,
+        "Show a code, with which another server is paired with this one",
+        || web::post().to(sync::show_code),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/sync/pairing/code"),
+        write,
+        "Take the code away",
+        || web::delete().to(sync::take_code_away),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/sync/pairing"),
+        write,
+        "Pair with the server that shows a code",
+        || web::post().to(sync::join),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/sync/pairing"),
+        write,
+        "Un-pair",
+        || web::delete().to(sync::un_pair),
     );
 }
 

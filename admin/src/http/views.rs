@@ -16,7 +16,10 @@ use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
 use crate::security::{BuiltInRole, Right};
 
 /// What the audit tells of.
-pub(super) const AUDIT_ACTIONS: [&str; 4] = ["create", "change", "delete", "secret"];
+pub(super) const AUDIT_ACTIONS: [&str; 5] = ["create", "change", "delete", "secret", "resolve"];
+
+/// What it tells of that is no kind of object.
+pub(super) const OTHER_KINDS: [&str; 2] = ["file", "pairing"];
 
 const TIME_MS_MAX: u64 = i64::MAX as u64;
 
@@ -62,9 +65,10 @@ pub(super) struct AuditView {
     time_ms: u64,
     /// Who.
     actor: String,
-    /// `create`, `change`, `delete`, or `secret`: what is sealed was set, as a password is.
+    /// `create`, `change`, `delete`, `resolve` (somebody chose where both servers had changed something), or `secret`: what is
+    /// sealed was set, as a password is.
     action: String,
-    /// The kind of the object; `file`: a file.
+    /// The kind of the object; `file`: a file; `pairing`: the pair.
     kind: String,
     /// The object.
     id: String,
@@ -160,7 +164,7 @@ pub(super) async fn audit(
     for (name, value) in request::parameters(&request)? {
         let wrong = |why| wrong_parameter(&name, why);
         match name.as_str() {
-            "kind" if value == "file" || Kind::of_word(&value).is_some() => {
+            "kind" if OTHER_KINDS.contains(&value.as_str()) || Kind::of_word(&value).is_some() => {
                 filter.kind = Some(value);
             }
             "kind" => return Err(wrong("there is no such kind")),
@@ -268,7 +272,8 @@ pub(super) async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Api
     state.counters.engine_reachable(engine.is_ok());
     let publication = state.publisher.publication();
     let counts = state.follower.counts();
-    let text = state.counters.text(&site, &publication, counts);
+    let pair = state.link.status();
+    let text = state.counters.text(&site, &publication, counts, &pair);
     let mut text = text.map_err(|error| ApiError::internal(&error))?;
     if let Ok(engine) = engine {
         // One text of both: the names of their metrics differ by how they begin.

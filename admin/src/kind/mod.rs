@@ -7,6 +7,7 @@ mod account;
 mod network;
 mod setting;
 mod site_parts;
+mod synchronization;
 mod terminal;
 mod text;
 mod unknown;
@@ -18,6 +19,7 @@ pub use site_parts::{
     Architecture, BootFiles, BootServer, FirmwarePackage, Module, PackageVersion, Parameter,
     SessionProtocol, TermCap, TerminalServer,
 };
+pub use synchronization::{Mode, Synchronization};
 pub use terminal::{Display, FirmwareChoice, ModuleUse, Settings, Terminal, TerminalGroup};
 pub use text::{
     Arguments, Broken, FileName, Label, LoginName, ParameterName, ParameterValue, Remark, Segment,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::site_parts::Architecture;
+use super::synchronization::Synchronization;
 use super::terminal::Settings;
 use super::text::FileName;
 use super::unknown::UnknownTerminals;
@@ -44,11 +45,13 @@ pub enum Setting {
     /// `boot/loaders`: the file that ProxyDHCP names to firmware of each architecture, unless a terminal's package has its own.
     #[schema(value_type = std::collections::HashMap<String, String>)]
     BootLoaders(BTreeMap<Architecture, FileName>),
+    /// How the two servers of a pair are kept the same.
+    Synchronization(Synchronization),
 }
 
 impl Setting {
     /// Every key.
-    pub const KEYS: [&'static str; 10] = [
+    pub const KEYS: [&'static str; 11] = [
         "terminal-defaults",
         "ipxe-script",
         "pxelinux-script",
@@ -59,6 +62,7 @@ impl Setting {
         "unknown-grub-script",
         "event-days",
         "boot-loaders",
+        "synchronization",
     ];
 
     /// The key of the policy for units that are no terminal's.
@@ -78,6 +82,7 @@ impl Setting {
             Setting::UnknownGrubScript(_) => Setting::KEYS[7],
             Setting::EventDays(_) => Setting::KEYS[8],
             Setting::BootLoaders(_) => Setting::KEYS[9],
+            Setting::Synchronization(_) => Setting::KEYS[10],
         }
     }
 
@@ -100,7 +105,8 @@ impl Setting {
             Setting::TerminalDefaults(_)
             | Setting::UnknownTerminals(_)
             | Setting::EventDays(_)
-            | Setting::BootLoaders(_) => None,
+            | Setting::BootLoaders(_)
+            | Setting::Synchronization(_) => None,
             Setting::IpxeScript(template) => Some((Script::Ipxe, template)),
             Setting::PxelinuxScript(template) => Some((Script::Pxelinux, template)),
             Setting::GrubScript(template) => Some((Script::Grub, template)),

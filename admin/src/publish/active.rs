@@ -154,7 +154,7 @@ fn manifests_of(draft: &Draft<'_>) -> Vec<Name> {
 }
 
 /// Names that the manifests in the catalog call ours, and that still are what we put there.
-fn ours(draft: &Draft<'_>) -> BTreeSet<Name> {
+pub(super) fn ours(draft: &Draft<'_>) -> BTreeSet<Name> {
     let mut ours = BTreeSet::new();
     for name in manifests_of(draft) {
         let Some(StoredContent::Inline(json)) = draft.entries().get(&name) else {

@@ -8,6 +8,7 @@
 mod active;
 mod compile;
 mod loaders;
+mod files;
 mod publisher;
 mod template;
 mod terminal_file;

@@ -11,10 +11,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use daybreak_store::{Generation, Name, Store, StoreError, StoredContent};
+use daybreak_store::{Draft, Generation, Name, Store, StoreError, StoredContent};
 
 use super::active::{ActiveVersion, Hindered, is_manifest, link};
 use super::compile::{Compiled, Compiler};
+use super::files::{AgreeError, Agreement, Seen, agree};
 use crate::configuration::Configuration;
 use crate::effective::Problem;
 use crate::kind::Kind;
@@ -58,7 +59,14 @@ pub fn publish(
     compiled: &Compiled<'_>,
     last: Option<Last>,
 ) -> Result<Last, StoreError> {
-    let mut draft = store.begin()?;
+    publish_draft(store.begin()?, compiled, last)
+}
+
+fn publish_draft(
+    mut draft: Draft<'_>,
+    compiled: &Compiled<'_>,
+    last: Option<Last>,
+) -> Result<Last, StoreError> {
     let last = last.filter(|last| last.generation == draft.base() && draft.warning().is_none());
     let inline =
         |content: Option<&StoredContent>| matches!(content, Some(StoredContent::Inline(_)));
@@ -119,6 +127,19 @@ fn name_taken(name: &Name) -> Problem {
         kind: "file",
         id: Id::parse("file").expect("an identifier"),
         message: format!("{name} was imported and stays; remove it to have the rendered one"),
+        name: name.to_string(),
+        field: None,
+    }
+}
+
+fn image_missing(name: &Name) -> Problem {
+    Problem {
+        code: "image_missing",
+        kind: "file",
+        id: Id::parse("file").expect("an identifier"),
+        message: format!(
+            "the content of {name} is not here yet; it comes from the other server, or import it again"
+        ),
         name: name.to_string(),
         field: None,
     }
@@ -220,9 +241,9 @@ impl Shared {
 
     fn run(&self) {
         let mut compiler = Compiler::new();
-        let mut last = None;
+        let (mut last, mut seen) = (None, None);
         while self.next_order(last.as_ref()) {
-            match self.publish_newest(&mut compiler, &mut last) {
+            match self.publish_newest(&mut compiler, &mut last, &mut seen) {
                 Ok(publication) => self.publication.store(Arc::new(publication)),
                 Err(error) => {
                     tracing::error!(%error, "publishing failed; it is tried again");
@@ -273,12 +294,32 @@ impl Shared {
         &self,
         compiler: &mut Compiler,
         last: &mut Option<Last>,
-    ) -> Result<Publication, StoreError> {
+        seen: &mut Seen,
+    ) -> Result<Publication, AgreeError> {
         let started = std::time::Instant::now();
         let site = self.configuration.site();
         let mut compiled = compiler.compile(&site);
+        let mut draft = self.store.begin()?;
         // Taken: after a failure nothing is known of what is published, and everything is compared.
-        let published = publish(&self.store, &compiled, last.take())?;
+        let before = last.take().filter(|last| last.generation == draft.base());
+        let files = site.files();
+        let looked_at = seen.take().filter(|seen| Arc::ptr_eq(seen, files));
+        let agreement = match looked_at.filter(|_| before.is_some()) {
+            Some(seen) => Agreement {
+                seen: Some(seen),
+                ..Agreement::default()
+            },
+            None => agree(&mut draft, &self.configuration)?,
+        };
+        let before = before.filter(|_| !agreement.changed);
+        let published = publish_draft(draft, &compiled, before)?;
+        if !agreement.agreed.is_empty() {
+            self.configuration.remember_files(&agreement.agreed)?;
+        }
+        *seen = agreement.seen;
+        if agreement.written {
+            self.orders().wanted = true;
+        }
         let generation = published.generation;
         compiled
             .problems
@@ -286,7 +327,9 @@ impl Shared {
         let hindered = &published.hindered;
         let names = hindered.taken.iter().map(name_taken);
         let packages = hindered.too_many.iter().map(too_many_files);
-        compiled.problems.extend(names.chain(packages));
+        let missing = agreement.missing.iter().map(image_missing);
+        let problems = names.chain(packages).chain(missing);
+        compiled.problems.extend(problems);
         *last = Some(published);
         let took = started.elapsed();
         let terminals = site.table(Kind::Terminal).len();

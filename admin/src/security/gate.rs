@@ -11,7 +11,9 @@ use super::{Digest, Password, PasswordError, Secret, Verifier};
 use crate::configuration::{Actor, ChangeError, Configuration, Edit};
 use crate::database::{DatabaseError, SessionRow};
 use crate::kind::{Body, Fault, Kind, User};
-use crate::limits::{SESSION_IDLE_MS, SESSION_MS, SESSION_NOTED_MS, SESSIONS_OF_A_USER_MAX};
+use crate::limits::{
+    SESSION_IDLE_MS, SESSION_MS, SESSION_NOTED_MS, SESSIONS_OF_A_USER_MAX, USERS_OF_A_NAME_MAX,
+};
 use crate::object::Id;
 
 /// Why somebody is not let in.
@@ -107,11 +109,18 @@ impl Gate {
             return Err(GateError::TooMany(wait_ms.div_ceil(1000)));
         }
         let site = self.configuration.site();
-        let found = site.table(Kind::User).named(name).next();
-        let user = found.and_then(|id| Some((id, site.user(id)?)));
-        let verifier = user.and_then(|(_, user)| user.verifier.as_ref());
-        let accepted = verifier.unwrap_or(&self.nobody).accepts(password);
-        let (Some((id, user)), true) = (user, accepted && verifier.is_some()) else {
+        // After a pair was made there may be several of one name, each with a password of its own.
+        let found = site.table(Kind::User).named(name).take(USERS_OF_A_NAME_MAX);
+        let users = found.filter_map(|id| Some((id, site.user(id)?)));
+        let mut known = users.filter_map(|(id, user)| Some((id, user, user.verifier.as_ref()?)));
+        let first = known.next();
+        let verifier = first.map_or(&self.nobody, |(.., verifier)| verifier);
+        let accepted = verifier.accepts(password);
+        let user = match first.filter(|_| accepted) {
+            Some(user) => Some(user),
+            None => known.find(|(.., verifier)| verifier.accepts(password)),
+        };
+        let Some((id, user, _)) = user else {
             return Err(GateError::Wrong);
         };
         if !user.enabled {
@@ -258,6 +267,13 @@ impl Gate {
             .next()
             .map(|object| object.id.clone());
         Ok(id.expect("one edit gives one object"))
+    }
+
+    /// Whether this is the secret of the set-up link, and there is no administrator yet.
+    #[must_use]
+    pub fn may_set_up(&self, presented: &str) -> bool {
+        *locked(&self.set_up) == Some(Digest::of(presented))
+            && self.configuration.site().administrators().next().is_none()
     }
 
     /// Gives a user another password, and ends the user's sessions. Slow, as a log-in is.

@@ -68,6 +68,8 @@ rights! {
     FilesWrite "files.write" "upload and remove files that terminals can ask for",
     AuditRead "audit.read" "see who changed what",
     EventsRead "events.read" "see events, and the status of terminals",
+    SyncRead "synchronization.read" "see how the pair stands, and what was changed on both servers",
+    SyncWrite "synchronization.write" "pair and un-pair this server, and choose where both servers have changed something",
     MetricsRead "metrics.read" "read the metrics of the administration",
 }
 
@@ -169,8 +171,8 @@ impl BuiltInRole {
             BootServersRead, EventsRead, FilesRead, FilesWrite, GroupsRead, GroupsWrite,
             MetricsRead, ModelsRead, ModelsWrite, ModulesRead, ModulesWrite, PackagesRead,
             PackagesWrite, ProblemsRead, PublicationRead, ServersRead, ServersWrite, SettingsRead,
-            TerminalsRead, TerminalsReplace, TerminalsShadow, TerminalsWrite, UnknownAdopt,
-            UnknownRead,
+            SyncRead, TerminalsRead, TerminalsReplace, TerminalsShadow, TerminalsWrite,
+            UnknownAdopt, UnknownRead,
         };
         let looks = matches!(
             right,
@@ -187,6 +189,7 @@ impl BuiltInRole {
                 | FilesRead
                 | UnknownRead
                 | EventsRead
+                | SyncRead
                 | MetricsRead
         );
         let changes = matches!(

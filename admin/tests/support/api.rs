@@ -104,6 +104,8 @@ impl Server {
             transport: Transport::Plain,
             hosts: vec!["plant.example".into()],
             engine: "127.0.0.1:1".parse().expect("an address"),
+            peer: "127.0.0.1:0".parse().expect("an address"),
+            name: "test".into(),
             workers: 1,
         };
         let (told, started) = mpsc::channel();

@@ -1,0 +1,609 @@
+//! The pair, for operators: how it stands, what was changed on both, pairing and un-pairing.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use daybreak_sync::session::{Progress, State as PairState};
+use daybreak_sync::{Digest, NodeId, ObjectKey, Row, Stamp, Value as RowValue};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::error::{ApiError, Code};
+use super::request::{self, Body, unknown_parameter, wrong_parameter};
+use super::state::State;
+use crate::configuration::Actor;
+use crate::file;
+use crate::kind::{Kind, Mode};
+use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX, PEER_ADDRESS_BYTES_MAX};
+use crate::peer::link::LinkStatus;
+use crate::peer::pair::{Partner, Role};
+use crate::peer::pairing::{Code as PairingCode, PairingError};
+use crate::security::{BuiltInRole, GateError, Identity, Right};
+use crate::site::read;
+
+/// How the pair stands, seen from this server.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SyncView {
+    /// One of: `disabled`, `waiting-for-peer`, `comparing`, `syncing`, `in-sync`, `behind`, `ahead`, `peer-unreachable`,
+    /// `conflict`, `incompatible-version`, `refused`, `error`.
+    state: &'static str,
+    /// The same for people, with the reason where there is one.
+    message: String,
+    /// How the two share the work.
+    mode: Mode,
+    /// Which of the two this server is.
+    role: Role,
+    /// Whether operators may change the configuration here.
+    editable: bool,
+    /// The name of this server.
+    name: String,
+    /// What the other server knows this one by.
+    fingerprint: String,
+    /// Where this server listens for the other one; `null`: it does not, since there is none and no code is shown.
+    listening: Option<String>,
+    /// Until when a pairing code is valid, in milliseconds since 1970.
+    code_until_ms: Option<u64>,
+    /// The other server; `null`: this one is not paired.
+    partner: Option<PartnerView>,
+    /// What this server's database is called in this life.
+    node: Option<String>,
+    /// How many writes there were here.
+    head: Option<u64>,
+    /// How many of them the other server holds on its disk.
+    confirmed: Option<u64>,
+    /// How many writes of the other server were taken in here.
+    taken_in: Option<u64>,
+    /// What is to be done.
+    to_go: ToGo,
+    /// Objects that were changed on both servers, and of which somebody should choose.
+    conflicts: usize,
+    /// When both last held the same, in milliseconds since 1970.
+    last_in_sync_ms: Option<u64>,
+    /// Why there is no connection, if that is known.
+    trouble: Option<String>,
+}
+
+/// What is to be done until both hold the same.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ToGo {
+    /// Changes of the other server that are not here.
+    changes: u64,
+    /// Images that are on their way or wanted.
+    images: usize,
+    /// Octets of them.
+    image_bytes: u64,
+    /// Octets of them that are not here.
+    image_bytes_left: u64,
+    /// Images that the other server does not have, either.
+    images_unavailable: usize,
+}
+
+/// The other server.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PartnerView {
+    /// As it calls itself.
+    name: String,
+    /// Where it is connected to.
+    address: String,
+    /// What this server knows it by.
+    fingerprint: String,
+    /// When the two were paired, in milliseconds since 1970.
+    since_ms: u64,
+    /// Whether this server makes the connections, and not the other one.
+    dialed_from_here: bool,
+    /// The version of its software, once it has said it.
+    software: Option<String>,
+    /// What its database is called in this life.
+    node: Option<String>,
+    /// How many writes there were there, as far as it has told.
+    head: Option<u64>,
+    /// How many milliseconds its clock is ahead of this one's.
+    skew_ms: Option<i64>,
+}
+
+/// A pairing code.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CodeView {
+    /// What is to be given to the other server. It is shown once.
+    code: String,
+    /// Until when it is valid, in milliseconds since 1970.
+    until_ms: u64,
+    /// The port that the other server connects to.
+    port: u16,
+    /// What this server will be known by.
+    fingerprint: String,
+}
+
+/// Which server to pair with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Join {
+    /// Where it listens: `address:port`, or a name in the place of the address.
+    address: String,
+    /// The code that it shows.
+    code: String,
+}
+
+/// Which server to take everything from.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SetUpByPairing {
+    /// The secret of the set-up link.
+    token: String,
+    /// Where the other server listens: `address:port`, or a name in the place of the address.
+    address: String,
+    /// The code that it shows.
+    code: String,
+}
+
+/// An object that was changed on both servers at once.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConflictView {
+    /// What it is; `file`: a file.
+    kind: String,
+    /// Which one.
+    id: String,
+    /// Names this state of it: to be sent with the choice.
+    revision: String,
+    /// What was made of it. The first is in force, unless it is late.
+    values: Vec<ValueView>,
+}
+
+/// What one change made of an object.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ValueView {
+    /// Whether terminals get this.
+    in_force: bool,
+    /// It comes from a server that had been replaced.
+    late: bool,
+    /// Whether it deletes the object.
+    deleted: bool,
+    /// What it says, sealed fields left out; `null` if it deletes the object, or if you may not see it.
+    body: Option<Value>,
+    /// When it was made, in milliseconds since 1970, as far as that server knew.
+    time_ms: u64,
+    /// The server that made it.
+    node: String,
+    /// Whether that is this server.
+    here: bool,
+}
+
+/// A page of conflicts.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConflictPage {
+    items: Vec<ConflictView>,
+    /// On all pages.
+    total: usize,
+    /// Give it as `after` for the next page.
+    next: Option<String>,
+}
+
+/// The answer to a conflict.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Choice {
+    /// What the object is.
+    kind: String,
+    /// Which one.
+    id: String,
+    /// The state that was looked at.
+    revision: String,
+    /// Which of the values: 0 is the first.
+    choice: usize,
+}
+
+impl From<PairingError> for ApiError {
+    fn from(error: PairingError) -> Self {
+        let message = error.to_string();
+        match error {
+            PairingError::NotACode => ApiError::new(Code::Invalid, message).at("code"),
+            PairingError::Itself => ApiError::new(Code::Invalid, message).at("address"),
+            PairingError::Paired(_) => ApiError::new(Code::Paired, message),
+            PairingError::Kept(_) => ApiError::internal(&message),
+            PairingError::Ending => ApiError::new(Code::Busy, message),
+            PairingError::Refused
+            | PairingError::Impostor
+            | PairingError::Malformed
+            | PairingError::Unreachable { .. }
+            | PairingError::TooSlow(_)
+            | PairingError::Broken(_)
+            | PairingError::Tls(_)
+            | PairingError::Listen { .. } => ApiError::new(Code::NotPaired, message),
+        }
+    }
+}
+
+/// The word of a state.
+pub(super) const fn word(state: &PairState) -> &'static str {
+    match state {
+        PairState::Disabled => "disabled",
+        PairState::WaitingForPeer => "waiting-for-peer",
+        PairState::Comparing => "comparing",
+        PairState::Syncing { .. } => "syncing",
+        PairState::InSync => "in-sync",
+        PairState::Behind => "behind",
+        PairState::Ahead => "ahead",
+        PairState::PeerUnreachable => "peer-unreachable",
+        PairState::Conflict { .. } => "conflict",
+        PairState::IncompatibleVersion => "incompatible-version",
+        PairState::Refused(_) => "refused",
+        PairState::Error(_) => "error",
+    }
+}
+
+/// Every word of a state.
+pub(super) const STATES: [&str; 12] = [
+    "disabled",
+    "waiting-for-peer",
+    "comparing",
+    "syncing",
+    "in-sync",
+    "behind",
+    "ahead",
+    "peer-unreachable",
+    "conflict",
+    "incompatible-version",
+    "refused",
+    "error",
+];
+
+fn said(status: &LinkStatus) -> String {
+    let Some(session) = &status.session else {
+        return "this server is not paired with another one".into();
+    };
+    match &session.state {
+        PairState::Disabled => "automatic synchronization is switched off".into(),
+        PairState::WaitingForPeer => {
+            "the other server has not been there since this one was started".into()
+        }
+        PairState::Comparing => "the two servers find out what differs".into(),
+        PairState::Syncing { done, of } => format!("syncing: {done} of {of}"),
+        PairState::InSync => "both servers hold the same".into(),
+        PairState::Behind => {
+            "the other server has changes that are not here; they are asked for again soon".into()
+        }
+        PairState::Ahead => "the other server has not confirmed the newest changes yet".into(),
+        PairState::PeerUnreachable => "there is no connection to the other server".into(),
+        PairState::Conflict { objects } => format!(
+            "both servers hold the same; {objects} objects were changed on both at once: choose at /api/v1/sync/conflicts"
+        ),
+        PairState::IncompatibleVersion => {
+            "the two servers speak no common version; install the same software on both".into()
+        }
+        PairState::Refused(refusal) => refusal.to_string(),
+        PairState::Error(why) => why.clone(),
+    }
+}
+
+pub(super) async fn status(state: web::Data<State>) -> HttpResponse {
+    let status = state.link.status();
+    let session = status.session.as_ref();
+    let peer = session.and_then(|session| session.peer.as_ref());
+    let partner = status.pair.partner.as_ref().map(|partner| PartnerView {
+        name: partner.name.clone(),
+        address: partner.address.clone(),
+        fingerprint: partner.key.fingerprint(),
+        since_ms: partner.since_ms,
+        dialed_from_here: partner.dials,
+        software: peer.map(|peer| peer.software.clone()),
+        node: peer.map(|peer| peer.node.to_string()),
+        head: peer.map(|peer| peer.head.position),
+        skew_ms: peer.map(|peer| peer.skew_ms),
+    });
+    let to_go = session.map_or_else(Progress::default, |session| session.progress);
+    HttpResponse::Ok().json(SyncView {
+        state: session.map_or("disabled", |session| word(&session.state)),
+        message: said(&status),
+        mode: state.configuration.site().synchronization().mode,
+        role: status.pair.role,
+        editable: state.configuration.primary_elsewhere().is_none(),
+        name: status.name.clone(),
+        fingerprint: status.fingerprint.clone(),
+        listening: status.listening.map(|address| address.to_string()),
+        code_until_ms: status.code_until_ms,
+        partner,
+        node: session.map(|session| session.node.to_string()),
+        head: session.map(|session| session.head.position),
+        confirmed: session.map(|session| session.confirmed.position),
+        taken_in: session.and_then(|session| Some(session.taken_in?.position)),
+        to_go: ToGo {
+            changes: to_go.changes,
+            images: to_go.images,
+            image_bytes: to_go.image_bytes,
+            image_bytes_left: to_go.image_bytes_left,
+            images_unavailable: to_go.images_unavailable,
+        },
+        conflicts: session.map_or(0, |session| session.conflicts),
+        last_in_sync_ms: session.and_then(|session| session.last_in_sync_ms),
+        trouble: status.trouble.clone(),
+    })
+}
+
+pub(super) async fn show_code(
+    state: web::Data<State>,
+    identity: Identity,
+) -> Result<HttpResponse, ApiError> {
+    let offered = state.link.show_code().await?;
+    note(&state, &identity.actor, "create", "code").await?;
+    Ok(HttpResponse::Created().json(CodeView {
+        code: offered.code,
+        until_ms: offered.until_ms,
+        port: offered.listening.port(),
+        fingerprint: state.link.status().fingerprint.clone(),
+    }))
+}
+
+pub(super) async fn take_code_away(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    state.link.take_code_away().await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(super) async fn join(
+    state: web::Data<State>,
+    identity: Identity,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let Join { address, code } = request::typed(&request, body)?;
+    join_with(&state, &identity.actor, address, &code).await
+}
+
+async fn join_with(
+    state: &web::Data<State>,
+    actor: &Actor,
+    address: String,
+    code: &str,
+) -> Result<HttpResponse, ApiError> {
+    if !is_address(&address) {
+        let why = "this is an address or a name, a colon and a port, as in 192.0.2.10:8070";
+        return Err(ApiError::new(Code::Invalid, why).at("address"));
+    }
+    let code = PairingCode::parse(code).ok_or(PairingError::NotACode)?;
+    let partner = state.link.join(address, code).await?;
+    note(state, actor, "create", &partner.name).await?;
+    Ok(HttpResponse::Created().json(paired(&partner)))
+}
+
+/// A server that nobody has set up yet takes everything from the other one, its users too.
+pub(super) async fn set_up(
+    state: web::Data<State>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let SetUpByPairing {
+        token,
+        address,
+        code,
+    } = request::typed(&request, body)?;
+    if !state.gate.may_set_up(&token) {
+        return Err(GateError::SetUpDone.into());
+    }
+    join_with(&state, &Actor::machine("set-up"), address, &code).await
+}
+
+fn paired(partner: &Partner) -> PartnerView {
+    PartnerView {
+        name: partner.name.clone(),
+        address: partner.address.clone(),
+        fingerprint: partner.key.fingerprint(),
+        since_ms: partner.since_ms,
+        dialed_from_here: partner.dials,
+        software: None,
+        node: None,
+        head: None,
+        skew_ms: None,
+    }
+}
+
+/// Whether this names a host and a port, and nothing else: no path, no user, no share.
+fn is_address(text: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    (1..=PEER_ADDRESS_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(allowed)
+        && !host.is_empty()
+        && (!host.contains(':') || (host.starts_with('[') && host.ends_with(']')))
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+pub(super) async fn un_pair(
+    state: web::Data<State>,
+    identity: Identity,
+) -> Result<HttpResponse, ApiError> {
+    let Some(partner) = state.link.un_pair().await? else {
+        return Err(ApiError::new(
+            Code::NotFound,
+            "this server is not paired with another one",
+        ));
+    };
+    note(&state, &identity.actor, "delete", &partner.name).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Pairing is no change of an object, and belongs to this server alone: the audit tells of it.
+async fn note(
+    state: &web::Data<State>,
+    actor: &Actor,
+    action: &'static str,
+    id: &str,
+) -> Result<(), ApiError> {
+    let (actor, id) = (actor.clone(), id.to_owned());
+    let work = move |state: &State| {
+        let what = ("pairing", id.as_str());
+        state.configuration.note(&actor, action, what, None, None)
+    };
+    state.blocking(work).await
+}
+
+pub(super) async fn conflicts(
+    state: web::Data<State>,
+    identity: Identity,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let (mut after, mut limit) = (None, PAGE_ITEMS);
+    for (name, value) in request::parameters(&request)? {
+        match name.as_str() {
+            "after" => {
+                let key = value
+                    .split_once('.')
+                    .and_then(|(kind, id)| ObjectKey::parse(kind, id));
+                let why = "this is what next gave";
+                after = Some(key.ok_or_else(|| wrong_parameter("after", why))?);
+            }
+            "limit" => {
+                let count = value
+                    .parse()
+                    .ok()
+                    .filter(|count| (1..=PAGE_ITEMS_MAX).contains(count));
+                let why = "a page has 1 to 500 conflicts";
+                limit = count.ok_or_else(|| wrong_parameter("limit", why))?;
+            }
+            _ => return Err(unknown_parameter(&name)),
+        }
+    }
+    let work = move |state: &State| {
+        state.configuration.with_database(|database| {
+            let rows = database.conflicts(after.as_ref(), limit)?;
+            Ok((rows, database.conflict_count()?, database.node()))
+        })
+    };
+    let (rows, total, node) = state.blocking(work).await?;
+    let next = rows.last().filter(|_| rows.len() == limit);
+    let next = next.map(|row| format!("{}.{}", row.key.kind(), row.key.id()));
+    let items = rows.iter().map(|row| view(row, node, &identity)).collect();
+    Ok(HttpResponse::Ok().json(ConflictPage { items, total, next }))
+}
+
+fn view(row: &Row, node: NodeId, identity: &Identity) -> ConflictView {
+    let kind = Kind::of_word(row.key.kind());
+    let right = kind.map_or(Right::FilesRead, Right::to_read);
+    let visible = identity.actor.rights.contains(&right);
+    let value = |(at, value): (usize, &RowValue)| {
+        let Stamp { time_ms, .. } = value.stamp;
+        ValueView {
+            in_force: at == 0 && !value.late,
+            late: value.late,
+            deleted: value.body.is_none(),
+            body: value
+                .body
+                .as_ref()
+                .filter(|_| visible)
+                .and_then(|body| shown(kind, body)),
+            time_ms,
+            node: value.dot.node.to_string(),
+            here: value.dot.node == node,
+        }
+    };
+    ConflictView {
+        kind: row.key.kind().to_owned(),
+        id: row.key.id().to_owned(),
+        revision: revision(row),
+        values: row.values().iter().enumerate().map(value).collect(),
+    }
+}
+
+/// What a value says, as it may be shown.
+fn shown(kind: Option<Kind>, body: &daybreak_sync::Body) -> Option<Value> {
+    match kind {
+        Some(kind) => Some(read(kind, body).ok()?.shown()),
+        None => {
+            let file = file::File::of(body)?;
+            let image = file.image;
+            Some(serde_json::json!({
+                "name": file.name.to_string(), "bytes": image.bytes, "blake3": image.hash.to_string(),
+            }))
+        }
+    }
+}
+
+/// Names a state of a row: another for every change of any of its values.
+fn revision(row: &Row) -> String {
+    let octets = Digest::whole(row).to_bytes();
+    octets[..16]
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect()
+}
+
+pub(super) async fn resolve(
+    state: web::Data<State>,
+    identity: Identity,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let Choice {
+        kind,
+        id,
+        revision: seen,
+        choice,
+    } = request::typed(&request, body)?;
+    let unknown = || ApiError::new(Code::NotFound, "there is no such conflict");
+    let key = ObjectKey::parse(&kind, &id).ok_or_else(unknown)?;
+    may_choose(&identity, &kind)?;
+    let work = move |state: &State| -> Result<(), ApiError> {
+        let row = state
+            .configuration
+            .with_database(|database| database.row(&key))?;
+        let row = row.filter(|row| row.conflicts().next().is_some());
+        let row = row.ok_or_else(unknown)?;
+        if revision(&row) != seen {
+            return Err(ApiError::new(
+                Code::Stale,
+                "the object was changed since you looked at it",
+            ));
+        }
+        if choice >= row.values().len() {
+            let why = format!("this conflict has {} values", row.values().len());
+            return Err(ApiError::new(Code::Invalid, why).at("choice"));
+        }
+        Ok(state.configuration.resolve(&identity.actor, &row, choice)?)
+    };
+    state.blocking(work).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Whoever chooses changes the object. What gives rights is chosen by those who have all of them.
+fn may_choose(identity: &Identity, kind: &str) -> Result<(), ApiError> {
+    let needed = match Kind::of_word(kind) {
+        Some(Kind::User | Kind::Role | Kind::ApiKey) => {
+            BuiltInRole::Administrator.rights().into_iter().collect()
+        }
+        Some(kind) => vec![Right::to_write(kind)],
+        None => vec![Right::FilesWrite],
+    };
+    let mut missing = needed
+        .into_iter()
+        .filter(|right| !identity.actor.rights.contains(right));
+    missing
+        .next()
+        .map_or(Ok(()), |right| Err(ApiError::forbidden(right)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_a_server_is_a_host_and_a_port_and_nothing_else() {
+        for good in ["192.0.2.10:8070", "boot-2.example:1", "[2001:db8::1]:8070"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in [
+            "192.0.2.10",
+            "host:0",
+            "host:65536",
+            ":1",
+            "http://host:1",
+            "user@host:1",
+            "\\\\host\\share:1",
+            "host/x:1",
+            "2001:db8::1:8070",
+            "host:1 ",
+            "",
+        ] {
+            assert!(!is_address(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Making connections between the two servers, and telling who is at the other end before anything of it is read.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
+
+use super::key::{NodeKey, PublicKey};
+use super::pairing::{
+    Channel, Code, Introduction, PairingError, Prover, exported, read_introduction,
+    send_introduction,
+};
+use super::tls::{self, Purpose, Trust, key_of};
+use crate::limits::{PAIRING_TRIES_MAX, PEER_HANDSHAKE_WAIT};
+
+/// A safe connection to a server whose key is known.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// What a handshake has led to.
+pub(super) enum Established {
+    /// A connection to the other server.
+    Link {
+        key: PublicKey,
+        stream: Box<dyn Stream>,
+    },
+    /// Somebody has proved to have the code. Who is told `true` by `kept` is paired.
+    Paired {
+        key: PublicKey,
+        address: IpAddr,
+        introduction: Introduction,
+        kept: oneshot::Sender<bool>,
+    },
+    /// The other server cannot be connected to.
+    Failed(String),
+}
+
+/// A code that is shown.
+pub(super) struct Offer {
+    pub(super) code: Code,
+    pub(super) until: tokio::time::Instant,
+    pub(super) until_ms: u64,
+    tries_left: u32,
+}
+
+/// The code that is shown now, if one is.
+#[derive(Clone, Default)]
+pub(super) struct Shown(Arc<Mutex<Option<Offer>>>);
+
+impl Shown {
+    pub(super) fn show(&self, code: Code, until: tokio::time::Instant, until_ms: u64) {
+        self.put(Some(Offer {
+            code,
+            until,
+            until_ms,
+            tries_left: PAIRING_TRIES_MAX,
+        }));
+    }
+
+    pub(super) fn take_away(&self) {
+        self.put(None);
+    }
+
+    fn put(&self, offer: Option<Offer>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = offer;
+    }
+
+    /// Until when one is shown.
+    pub(super) fn until(&self) -> Option<(tokio::time::Instant, u64)> {
+        let offer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        offer.as_ref().map(|offer| (offer.until, offer.until_ms))
+    }
+
+    /// The code, if this is what whoever has it says in this channel. It is valid once, and after too many wrong tries no more.
+    fn redeem(&self, channel: &Channel, proof: [u8; 32]) -> Option<Code> {
+        let mut offer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = tokio::time::Instant::now();
+        let valid = offer.as_mut().filter(|offer| now < offer.until)?;
+        // Compared in constant time.
+        if channel.proof(&valid.code, Prover::Joiner) == blake3::Hash::from_bytes(proof) {
+            return offer.take().map(|offer| offer.code);
+        }
+        valid.tries_left -= 1;
+        if valid.tries_left == 0 {
+            tracing::warn!("the pairing code was tried too often and is not valid any more");
+            *offer = None;
+        }
+        None
+    }
+}
+
+/// What an accepted connection needs to know.
+pub(super) struct Reception {
+    pub(super) key: NodeKey,
+    pub(super) known: Vec<PublicKey>,
+    pub(super) shown: Shown,
+    pub(super) introduction: Introduction,
+    pub(super) established: mpsc::Sender<Established>,
+}
+
+impl Reception {
+    /// Goes through the handshake of a connection that was accepted, or drops it.
+    pub(super) async fn receive(self, stream: TcpStream) {
+        let address = stream.peer_addr().map(|address| address.ip());
+        let Ok(Ok(outcome)) =
+            tokio::time::timeout(PEER_HANDSHAKE_WAIT, self.shake_hands(stream)).await
+        else {
+            let from = address.map_or_else(|_| String::new(), |address| address.to_string());
+            return tracing::debug!(from, "a connection was no other server's");
+        };
+        if let Some(outcome) = outcome {
+            let _ = self.established.send(outcome).await;
+        }
+    }
+
+    /// Nothing, if all that was to be done is done.
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Option<Established>, PairingError> {
+        stream.set_nodelay(true)?;
+        let address = stream.peer_addr()?.ip();
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let pairing = {
+            let hello = start.client_hello();
+            let mut protocols = hello.alpn().into_iter().flatten();
+            protocols.any(|protocol| protocol == Purpose::Pairing.protocol())
+        };
+        if !pairing {
+            if self.known.is_empty() {
+                return Err(PairingError::Refused);
+            }
+            let trust = Trust::Known(self.known.clone());
+            let config = tls::server(&self.key, trust, Purpose::Link)?;
+            let stream = start.into_stream(config).await?;
+            let key = key_of(stream.get_ref().1.peer_certificates());
+            let key = key.ok_or(PairingError::Malformed)?;
+            let stream = Box::new(stream);
+            return Ok(Some(Established::Link { key, stream }));
+        }
+        if self.shown.until().is_none() {
+            return Err(PairingError::Refused);
+        }
+        let config = tls::server(&self.key, Trust::Any, Purpose::Pairing)?;
+        let mut stream = start.into_stream(config).await?;
+        let connection = stream.get_ref().1;
+        let key = key_of(connection.peer_certificates()).ok_or(PairingError::Malformed)?;
+        let channel = Channel {
+            exported: exported(connection)?,
+            joiner: key.clone(),
+            shower: self.key.public().clone(),
+        };
+        let mut proof = [0; 32];
+        stream.read_exact(&mut proof).await?;
+        let code = self.shown.redeem(&channel, proof);
+        let code = code.ok_or(PairingError::Refused)?;
+        let proof = channel.proof(&code, Prover::Shower);
+        stream.write_all(proof.as_bytes()).await?;
+        send_introduction(&mut stream, &self.introduction).await?;
+        let introduction = read_introduction(&mut stream).await?;
+        let (kept, is_kept) = oneshot::channel();
+        let paired = Established::Paired {
+            key,
+            address,
+            introduction,
+            kept,
+        };
+        let established = self.established.clone();
+        established
+            .send(paired)
+            .await
+            .map_err(|_| PairingError::Ending)?;
+        if is_kept.await != Ok(true) {
+            return Err(PairingError::Kept("it was not written".into()));
+        }
+        stream.write_all(&[1]).await?;
+        stream.shutdown().await?;
+        Ok(None)
+    }
+}
+
+/// Connects to the other server.
+pub(super) async fn dial(key: NodeKey, partner: PublicKey, address: String) -> Established {
+    let dialing = async {
+        let stream = TcpStream::connect(&address)
+            .await
+            .map_err(|error| error.to_string())?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| error.to_string())?;
+        let trust = Trust::Known(vec![partner.clone()]);
+        let config = tls::client(&key, trust, Purpose::Link).map_err(|error| error.to_string())?;
+        let connecting = TlsConnector::from(config).connect(tls::server_name(), stream);
+        connecting.await.map_err(|error| {
+            format!("what answers there is not the other server of this pair ({error})")
+        })
+    };
+    match tokio::time::timeout(PEER_HANDSHAKE_WAIT, dialing).await {
+        Ok(Ok(stream)) => Established::Link {
+            key: partner,
+            stream: Box::new(stream),
+        },
+        Ok(Err(why)) => Established::Failed(format!("{address}: {why}")),
+        Err(_) => Established::Failed(format!("{address}: no answer")),
+    }
+}
+
+/// Proves to the server at `address` to have the code that it shows, and is told who that is.
+pub(super) async fn join(
+    key: &NodeKey,
+    address: &str,
+    code: &Code,
+    introduction: &Introduction,
+) -> Result<(PublicKey, Introduction), PairingError> {
+    let joining = async {
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.map_err(|error| PairingError::Unreachable {
+            address: address.to_owned(),
+            why: error.to_string(),
+        })?;
+        stream.set_nodelay(true)?;
+        let config = tls::client(key, Trust::Any, Purpose::Pairing)?;
+        let connecting = TlsConnector::from(config).connect(tls::server_name(), stream);
+        // A server that shows no code ends the handshake.
+        let mut stream = connecting.await.map_err(|_| PairingError::Refused)?;
+        let connection = stream.get_ref().1;
+        let other = key_of(connection.peer_certificates()).ok_or(PairingError::Malformed)?;
+        if other == *key.public() {
+            return Err(PairingError::Itself);
+        }
+        let channel = Channel {
+            exported: exported(connection)?,
+            joiner: key.public().clone(),
+            shower: other.clone(),
+        };
+        let proof = channel.proof(code, Prover::Joiner);
+        stream.write_all(proof.as_bytes()).await?;
+        stream.flush().await?;
+        let mut proof = [0; 32];
+        let answer = stream.read_exact(&mut proof).await;
+        answer.map_err(|_| PairingError::Refused)?;
+        if channel.proof(code, Prover::Shower) != blake3::Hash::from_bytes(proof) {
+            return Err(PairingError::Impostor);
+        }
+        let theirs = read_introduction(&mut stream).await?;
+        send_introduction(&mut stream, introduction).await?;
+        if stream.read_u8().await? != 1 {
+            return Err(PairingError::Malformed);
+        }
+        Ok((other, theirs))
+    };
+    tokio::time::timeout(PEER_HANDSHAKE_WAIT, joining)
+        .await
+        .map_err(|_| PairingError::TooSlow(PEER_HANDSHAKE_WAIT))?
+}

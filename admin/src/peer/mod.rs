@@ -1,0 +1,16 @@
+//! The pair: this server and the other one, kept the same.
+//!
+//! What is decided is decided by `daybreak-sync`; here is what it needs. [`host`] is the database and the store; [`key`], [`pair`] and
+//! [`pairing`] are who the two are to each other; [`link`] is the thread that drives a session over a connection.
+
+mod connection;
+mod driver;
+mod handshake;
+pub mod host;
+pub mod key;
+pub mod link;
+pub mod pair;
+pub mod pairing;
+mod tls;
+
+pub use link::Link;

@@ -1,0 +1,226 @@
+//! TLS between the two: version 1.3, each side by its raw public key (RFC 7250), no sessions resumed.
+//!
+//! Which key the other may have is said when a connection is made or accepted: one that is known, or, while a pairing code is
+//! shown, any. In either case the other proves that it has the private key; for a pairing, what follows proves the code.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::AlwaysResolvesServerRawPublicKeys;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::version::TLS13;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
+    SignatureScheme,
+};
+
+use super::key::{NodeKey, PublicKey};
+
+/// What a connection is for, as the two agree on it in the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Synchronization.
+    Link,
+    /// Making a pair.
+    Pairing,
+}
+
+impl Purpose {
+    pub(super) const fn protocol(self) -> &'static [u8] {
+        match self {
+            Purpose::Link => b"daybreak-link/1",
+            Purpose::Pairing => b"daybreak-pairing/1",
+        }
+    }
+}
+
+/// Which key the other may have.
+#[derive(Clone, Debug)]
+pub(super) enum Trust {
+    /// One of these.
+    Known(Vec<PublicKey>),
+    /// Whichever: for a pairing.
+    Any,
+}
+
+/// The name that a client says; the key alone tells who a server is.
+pub(super) fn server_name() -> ServerName<'static> {
+    ServerName::try_from("peer.daybreak.invalid").expect("a name")
+}
+
+/// For the side that connects.
+pub(super) fn client(
+    key: &NodeKey,
+    trust: Trust,
+    purpose: Purpose,
+) -> Result<Arc<ClientConfig>, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(Verifier::new(trust, &provider));
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous() // it is only called so: the verifier knows the key
+        .with_custom_certificate_verifier(verifier)
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
+            Arc::clone(&key.certified),
+        )));
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![purpose.protocol().to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// For the side that accepts.
+pub(super) fn server(
+    key: &NodeKey,
+    trust: Trust,
+    purpose: Purpose,
+) -> Result<Arc<ServerConfig>, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(Verifier::new(trust, &provider));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(
+            Arc::clone(&key.certified),
+        )));
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![purpose.protocol().to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The key that the other has shown in the handshake.
+pub(super) fn key_of(certificates: Option<&[CertificateDer<'_>]>) -> Option<PublicKey> {
+    match certificates {
+        Some([key]) => PublicKey::of(key.as_ref()),
+        _ => None,
+    }
+}
+
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    fn new(trust: Trust, provider: &CryptoProvider) -> Self {
+        Verifier {
+            trust,
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+
+    fn check(&self, key: &CertificateDer<'_>, more: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let refused = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+        if !more.is_empty() {
+            return Err(refused);
+        }
+        match &self.trust {
+            Trust::Any => Ok(()),
+            Trust::Known(keys) if keys.iter().any(|known| known.as_bytes() == key.as_ref()) => {
+                Ok(())
+            }
+            Trust::Known(_) => Err(refused),
+        }
+    }
+
+    fn check_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = SubjectPublicKeyInfoDer::from(key.as_ref());
+        verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
+    }
+}
+
+fn no_older_version() -> Error {
+    Error::General("only TLS 1.3 is spoken".into())
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.check(end_entity, intermediates)
+            .map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _key: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_older_version())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_signature(message, key, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.check(end_entity, intermediates)
+            .map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _key: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_older_version())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_signature(message, key, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
