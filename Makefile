@@ -11,7 +11,7 @@ SHELL := bash
 
 say = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help run test test-long bench peers fmt clippy doc deny fuzz clean setup-build setup-test
+.PHONY: help run pair test test-long bench peers fmt clippy doc deny fuzz clean setup-build setup-test
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,11 @@ run: setup-build ## Build, import a sample firmware folder, serve it on UDP 6969
 	$(call say,Building the engine and the administration program)
 	cargo build --release -p daybreak-engine -p daybreak-admin
 	@scripts/run
+
+pair: setup-build ## Build, run two boot servers on this machine that keep each other the same, on UDP 6969 and 6979
+	$(call say,Building the engine and the administration program)
+	cargo build --release -p daybreak-engine -p daybreak-admin
+	@scripts/pair
 
 test: setup-build setup-test fmt clippy doc ## Everything that a change must pass
 	$(call say,Building every program and test)
@@ -77,4 +82,4 @@ setup-test:
 
 clean: ## Remove what was built, and the data of `make run`
 	cargo clean
-	rm -rf run tests/fuzz/target
+	rm -rf run run-pair tests/fuzz/target

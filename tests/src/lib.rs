@@ -7,6 +7,7 @@
 //! - [`vm`]: a virtual machine that boots over the network, on a wire of its own.
 //! - [`raw`]: a client by hand, for what no client should do.
 //! - [`corpus`], [`properties`]: the seeds of the fuzzer, and what must hold of them.
+//! - [`page`]: the commands of a page of the documentation.
 //! - [`tree`]: the source tree, for the tests of the architecture.
 //! - [`world`]: the deterministic simulator of the world of TFTP.
 //! - [`seeds`]: many worlds of a simulator, by their seeds.
@@ -23,6 +24,7 @@ pub mod content;
 pub mod corpus;
 pub mod host;
 pub mod metrics;
+pub mod page;
 pub mod poll;
 pub mod process;
 pub mod programs;

@@ -1,13 +1,12 @@
 //! `docs/tutorial.md` is true: its commands are run as they stand there, by a shell, against the real programs, and where it says
 //! to switch a machine on, a virtual one boots from what the commands have made.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use daybreak_tests::process::Process;
-use daybreak_tests::programs;
 use daybreak_tests::site::Site;
 use daybreak_tests::vm::{Firmware, Lan, SERVER};
+use daybreak_tests::{page, programs};
 
 /// How long the whole walk may take, with a boot in it, on a slow and busy processor.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -25,11 +24,13 @@ fn the_tutorial_is_walked_as_it_stands() {
     let administration = site.administration_on("127.0.0.1:8069", &[]);
     let engine = site.engine_on(&format!("{SERVER}:69"), &[]);
 
-    let page = programs::repository().join("docs/tutorial.md");
-    let page = std::fs::read_to_string(page).expect("docs/tutorial.md");
+    let tutorial = programs::repository().join("docs/tutorial.md");
+    let tutorial = std::fs::read_to_string(tutorial).expect("docs/tutorial.md");
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("tutorial.sh");
-    std::fs::write(&script, script_of(&page)).expect("own folder");
+    let wait = format!("echo '{SWITCH_ON}'\nuntil [ -e booted ]; do sleep 0.2; done");
+    let commands = page::script_of(&tutorial, &[(SWITCH_ON, &wait)]);
+    std::fs::write(&script, commands).expect("own folder");
     let mut command = lan.host().command(programs::system("bash"));
     command
         .current_dir(folder.path())
@@ -54,26 +55,4 @@ fn the_tutorial_has_commands_before_and_after_the_boot() {
     let page = std::fs::read_to_string(page).expect("docs/tutorial.md");
     let (before, after) = page.split_once(SWITCH_ON).expect("a boot");
     assert!(before.matches("```sh\n").count() > 5 && after.matches("```sh\n").count() > 1);
-}
-
-/// The commands of the page, one after the other, each shown before it runs; the first that fails ends it.
-fn script_of(page: &str) -> String {
-    let mut script = String::from("set -euo pipefail\n");
-    let mut inside = false;
-    for line in page.lines() {
-        match (inside, line) {
-            (false, "```sh") => inside = true,
-            (true, "```") => {
-                inside = false;
-                script.push_str("echo '--- done'\n");
-            }
-            (true, line) => writeln!(script, "{line}").expect("a text grows"),
-            (false, SWITCH_ON) => {
-                let wait = "until [ -e booted ]; do sleep 0.2; done";
-                write!(script, "echo '{SWITCH_ON}'\n{wait}\n").expect("a text grows");
-            }
-            (false, _) => {}
-        }
-    }
-    script
 }

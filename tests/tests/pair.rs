@@ -1,0 +1,318 @@
+//! Two real servers on this machine, each its administration and its engine: paired by a code, the same ever after.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use daybreak_tests::administration::{Administration, Api};
+use daybreak_tests::client::{Client, Fetch};
+use daybreak_tests::poll;
+use daybreak_tests::site::{Engine, Site};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server whose administration can be stopped and started again, under the same addresses.
+struct Server {
+    name: &'static str,
+    site: Site,
+    engine: Engine,
+    peer: SocketAddr,
+    administration: Option<Administration>,
+    key: String,
+}
+
+impl Server {
+    fn new(name: &'static str) -> Self {
+        let site = Site::new();
+        site.import(&format!("only-on-{name}"), name.as_bytes());
+        let engine = site.engine(&[]);
+        let peer = free_port();
+        let mut server = Server {
+            name,
+            site,
+            engine,
+            peer,
+            administration: None,
+            key: String::new(),
+        };
+        server.start();
+        let api = server.administration().set_up();
+        server.key = api.key().expect("a key").to_owned();
+        server
+    }
+
+    fn start(&mut self) {
+        let peer = self.peer.to_string();
+        let args = ["--peer-listen", &peer, "--name", self.name];
+        self.administration = Some(self.site.administration(&args));
+    }
+
+    fn stop(&mut self) {
+        let administration = self.administration.take().expect("it runs");
+        assert!(administration.terminate(PATIENCE).success());
+    }
+
+    fn administration(&self) -> &Administration {
+        self.administration.as_ref().expect("it runs")
+    }
+
+    fn api(&self) -> Api<'_> {
+        self.administration().with_key(&self.key)
+    }
+
+    fn status(&self) -> Value {
+        self.api().get("/api/v1/sync/status").expect(200).json()
+    }
+
+    fn wait_for_state(&self, state: &str) {
+        let what = format!("{} is {state}", self.name);
+        poll::until(&what, PATIENCE, || {
+            let status = self.status();
+            (status["state"] == state).then_some(()).or_else(|| {
+                assert_ne!(status["state"], "error", "{status}");
+                None
+            })
+        });
+    }
+
+    /// Waits until the engine serves this under this name.
+    fn wait_until_served(&self, name: &str, content: &[u8]) {
+        poll::until(&format!("{name} on {}", self.name), PATIENCE, || {
+            let fetched = Fetch::new(Client::Curl, self.engine.address()).run(name);
+            fetched.content.filter(|served| served == content).map(drop)
+        });
+    }
+
+    fn terminal(&self, id: &str) -> Option<Value> {
+        let answer = self.api().get(&format!("/api/v1/terminals/{id}"));
+        (answer.status == 200).then(|| answer.json()["body"].clone())
+    }
+
+    fn upload(&self, name: &str, content: &[u8]) {
+        let file = self.site.source(name, content);
+        let path = format!("/api/v1/files/{name}");
+        let file = file.to_str().expect("a plain path");
+        let answer = self.api().curl("PUT", &path, &["--upload-file", file]);
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+    }
+}
+
+fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+/// Shows a code on one and gives it to the other.
+fn pair(shows: &Server, joins: &Server) -> Value {
+    let code = shows
+        .api()
+        .send("POST", "/api/v1/sync/pairing/code", &json!({}));
+    let code = code.expect(201).json();
+    let address = format!("127.0.0.1:{}", code["port"]);
+    let join = json!({"address": address, "code": code["code"]});
+    let joined = joins.api().send("POST", "/api/v1/sync/pairing", &join);
+    let joined = joined.expect(201).json();
+    assert_eq!(joined["fingerprint"], code["fingerprint"]);
+    joined
+}
+
+fn terminal(name: &str, number: u8) -> Value {
+    json!({"name": name, "macs": [format!("52:54:00:00:00:{number:02x}")]})
+}
+
+#[test]
+fn what_is_changed_on_one_is_on_the_other_and_served_by_its_engine() {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    assert_eq!(a.status()["state"], "disabled");
+    let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
+    pair(&a, &b);
+    for server in [&a, &b] {
+        server.wait_for_state("in-sync");
+    }
+    // What each had, both have.
+    a.wait_until_served("only-on-b", b"b");
+    b.wait_until_served("only-on-a", b"a");
+    assert_eq!(b.terminal(&one).expect("it came")["name"], "one");
+    let (ours, theirs) = (a.status(), b.status());
+    assert_eq!(
+        (&ours["role"], &theirs["role"]),
+        (&json!("primary"), &json!("secondary"))
+    );
+    assert_eq!(ours["partner"]["name"], "b");
+    assert_eq!(ours["partner"]["fingerprint"], theirs["fingerprint"]);
+
+    // A change there, and a file here.
+    let renamed = b.api().send(
+        "PUT",
+        &format!("/api/v1/terminals/{one}"),
+        &terminal("uno", 1),
+    );
+    renamed.expect(200);
+    poll::until("the new name on a", PATIENCE, || {
+        a.terminal(&one).filter(|body| body["name"] == "uno")
+    });
+    let image: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+    a.upload("firmware/linux/1/vmlinuz", &image);
+    b.wait_until_served("firmware/linux/1/vmlinuz", &image);
+    let file = "terminals/52:54:00:00:00:01.json";
+    let rendered = Fetch::new(Client::Curl, a.engine.address()).run(file);
+    b.wait_until_served(file, &rendered.content.expect("rendered"));
+
+    // A third is refused, on either side.
+    let c = Server::new("c");
+    let refused = a
+        .api()
+        .send("POST", "/api/v1/sync/pairing/code", &json!({}));
+    assert_eq!(refused.expect(409).json()["code"], "paired");
+    let code = c
+        .api()
+        .send("POST", "/api/v1/sync/pairing/code", &json!({}));
+    let code = code.expect(201).json();
+    let join = json!({"address": format!("127.0.0.1:{}", code["port"]), "code": code["code"]});
+    let refused = b.api().send("POST", "/api/v1/sync/pairing", &join);
+    assert_eq!(refused.expect(409).json()["code"], "paired");
+    let metrics = a.api().get("/metrics").expect(200).body;
+    assert!(
+        metrics.contains("daybreak_admin_sync_state{state=\"in-sync\"} 1"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn each_is_changed_while_the_other_is_down_and_both_are_the_same_afterwards() {
+    let (mut a, mut b) = (Server::new("a"), Server::new("b"));
+    let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
+    pair(&a, &b);
+    b.wait_for_state("in-sync");
+    assert!(b.terminal(&one).is_some());
+    b.stop();
+    a.wait_for_state("peer-unreachable");
+    a.api()
+        .send(
+            "PUT",
+            &format!("/api/v1/terminals/{one}"),
+            &terminal("here", 1),
+        )
+        .expect(200);
+    let two = a.api().create("/api/v1/terminals", &terminal("two", 2));
+    a.stop();
+    b.start();
+    b.api()
+        .send(
+            "PUT",
+            &format!("/api/v1/terminals/{one}"),
+            &terminal("there", 1),
+        )
+        .expect(200);
+    let three = b.api().create("/api/v1/terminals", &terminal("three", 3));
+    a.start();
+    for server in [&a, &b] {
+        server.wait_for_state("conflict");
+        assert_eq!(server.terminal(&one).expect("there")["name"], "there");
+        assert!(server.terminal(&two).is_some() && server.terminal(&three).is_some());
+    }
+    // The one that lost is looked at, and chosen.
+    let conflicts = a.api().get("/api/v1/sync/conflicts").expect(200).json();
+    let [conflict] = &conflicts["items"].as_array().expect("items")[..] else {
+        panic!("one conflict: {conflicts}");
+    };
+    assert_eq!(conflict["values"][0]["body"]["name"], "there");
+    assert_eq!(conflict["values"][1]["body"]["name"], "here");
+    assert_eq!(
+        conflict["values"][1]["body"]["status_key"],
+        Value::Null,
+        "what is sealed is not shown"
+    );
+    let choice = json!({
+        "kind": "terminal", "id": one, "revision": conflict["revision"], "choice": 1,
+    });
+    a.api()
+        .send("POST", "/api/v1/sync/conflicts", &choice)
+        .expect(204);
+    let again = a.api().send("POST", "/api/v1/sync/conflicts", &choice);
+    assert_eq!(again.expect(404).json()["code"], "not_found");
+    for server in [&a, &b] {
+        server.wait_for_state("in-sync");
+        assert_eq!(server.terminal(&one).expect("there")["name"], "here");
+    }
+}
+
+#[test]
+fn a_pair_is_made_with_the_code_alone_ended_on_either_side_and_made_anew() {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    let code = a
+        .api()
+        .send("POST", "/api/v1/sync/pairing/code", &json!({}))
+        .expect(201)
+        .json();
+    let address = format!("127.0.0.1:{}", code["port"]);
+    let wrong = json!({"address": address, "code": "0000-0000-0000-0000"});
+    let refused = b.api().send("POST", "/api/v1/sync/pairing", &wrong);
+    assert_eq!(refused.expect(409).json()["code"], "not_paired");
+    let itself = json!({"address": address, "code": code["code"]});
+    a.api()
+        .send("POST", "/api/v1/sync/pairing", &itself)
+        .expect(422);
+    b.api()
+        .send("POST", "/api/v1/sync/pairing", &itself)
+        .expect(201);
+    b.wait_for_state("in-sync");
+    // A code is valid once, and nobody shows one who is paired.
+    assert_eq!(a.status()["code_until_ms"], Value::Null);
+    assert_eq!(b.api().delete("/api/v1/sync/pairing").status, 204);
+    a.wait_for_state("peer-unreachable");
+    assert_eq!(b.status()["state"], "disabled");
+    let one = b.api().create("/api/v1/terminals", &terminal("one", 1));
+    assert_eq!(a.api().delete("/api/v1/sync/pairing").status, 204);
+    pair(&b, &a);
+    a.wait_for_state("in-sync");
+    assert!(a.terminal(&one).is_some());
+    assert_eq!(a.status()["role"], "primary", "whoever had a role keeps it");
+    // What was tried, and by whom, is in the audit.
+    let audit = b.api().get("/api/v1/audit?kind=pairing").expect(200).json();
+    assert_eq!(audit["items"].as_array().expect("items").len(), 3);
+}
+
+#[test]
+fn c99_a_mirrored_secondary_refuses_changes_with_a_clear_message_and_still_boots() {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let mirrored = json!({"key": "synchronization", "value": {"mode": "mirrored"}});
+    a.api()
+        .send("PUT", "/api/v1/settings/synchronization", &mirrored)
+        .expect(201);
+    poll::until("b is told", PATIENCE, || {
+        (b.status()["editable"] == false).then_some(())
+    });
+    let refused = b
+        .api()
+        .send("POST", "/api/v1/terminals", &terminal("one", 1))
+        .expect(409)
+        .json();
+    assert_eq!(refused["code"], "mirrored_secondary");
+    let message = refused["message"].as_str().expect("a message");
+    assert!(message.contains("primary, a (127.0.0.1:"), "{message}");
+    let file = b.site.source("text", b"text");
+    let file = file.to_str().expect("a plain path");
+    b.api()
+        .curl("PUT", "/api/v1/files/text", &["--upload-file", file])
+        .expect(409);
+    for path in [
+        "/api/v1/terminals",
+        "/api/v1/sync/status",
+        "/healthz",
+        "/readyz",
+        "/api/v1/session",
+    ] {
+        assert_eq!(b.api().get(path).status, 200, "{path}");
+    }
+    let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
+    poll::until("the change of the primary", PATIENCE, || b.terminal(&one));
+    b.wait_until_served("only-on-a", b"a");
+    // The primary is lost for good: un-paired, this server is changed again.
+    assert_eq!(b.api().delete("/api/v1/sync/pairing").status, 204);
+    b.api()
+        .send("POST", "/api/v1/terminals", &terminal("two", 2))
+        .expect(201);
+}
