@@ -203,7 +203,7 @@ impl Pair {
         let rows = |side: &Side| {
             let configuration = &side.site.configuration;
             configuration
-                .with_database(|database| database.all_rows())
+                .with_database(daybreak_admin::database::Database::all_rows)
                 .expect("rows")
         };
         assert_eq!(rows(a), rows(b));

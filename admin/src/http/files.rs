@@ -188,7 +188,7 @@ pub(super) async fn upload(
         put(
             state,
             &identity.actor,
-            name,
+            &name,
             staged.hash(),
             staged.len(),
             || Ok(staged),
@@ -218,14 +218,14 @@ pub(super) fn check_hash(hash: ImageHash, expected: Option<ImageHash>) -> Result
 pub(super) fn put<'s>(
     state: &'s State,
     actor: &Actor,
-    name: Name,
+    name: &Name,
     hash: ImageHash,
     bytes: u64,
     stage: impl FnOnce() -> Result<Staged<'s, Directory>, StoreError>,
 ) -> Result<(Change, FileView), ApiError> {
     let mut draft = state.store.begin()?;
-    let before = match draft.entries().get(&name) {
-        Some(StoredContent::Inline(_)) => return Err(rendered(&name)),
+    let before = match draft.entries().get(name) {
+        Some(StoredContent::Inline(_)) => return Err(rendered(name)),
         Some(StoredContent::Image { hash, len }) => Some(audited(*hash, *len)),
         None => None,
     };
@@ -246,7 +246,7 @@ pub(super) fn put<'s>(
     let image = file::image(hash, bytes);
     state
         .configuration
-        .note_file(actor, action, &name, before.as_ref(), Some((image, &after)))?;
+        .note_file(actor, action, name, before.as_ref(), Some((image, &after)))?;
     Ok((change, view))
 }
 

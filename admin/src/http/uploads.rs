@@ -294,7 +294,7 @@ fn add(
         return Err(mismatch);
     }
     let name = Name::parse(&row.name).map_err(|error| ApiError::internal(&error))?;
-    let (_, file) = put(state, actor, name, hash, row.bytes, || {
+    let (_, file) = put(state, actor, &name, hash, row.bytes, || {
         partial.into_staged(hash)
     })?;
     state

@@ -302,11 +302,9 @@ impl Host for Server {
         }
         self.trees.retain(|tree| tree.image() != image);
         let aside = self.store.put_aside(stored_hash(image));
-        match aside.map_err(|error| failed(&error))? {
-            true => {
-                tracing::error!(image = %image.hash, "an image is damaged; it is fetched from the other server")
-            }
-            false => tracing::error!(image = %image.hash, "an image could not be read whole"),
+        if aside.map_err(|error| failed(&error))? {
+            let image = image.hash;
+            tracing::error!(%image, "an image is damaged; it is fetched from the other server");
         }
         self.lost.push(image);
         Ok(None)
