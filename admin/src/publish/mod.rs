@@ -7,8 +7,8 @@
 
 mod active;
 mod compile;
-mod loaders;
 mod files;
+mod loaders;
 mod publisher;
 mod template;
 mod terminal_file;
