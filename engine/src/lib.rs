@@ -26,6 +26,7 @@ pub mod names;
 pub mod notice;
 pub mod options;
 pub mod orders;
+pub mod per_second;
 pub mod process;
 pub mod published;
 pub mod quiet;

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use daybreak_tftp::Time;
 use daybreak_tftp::status::{DATAGRAM_BYTES, PORT};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -13,6 +12,7 @@ use crate::clock::Clock;
 use crate::journal::wall_ms;
 use crate::limits::{REPORTS_IN_ALL_A_SECOND_MAX, STATUS_RECEIVE_BYTES};
 use crate::notice::{Notice, Notices, Told};
+use crate::per_second::PerSecond;
 use crate::published::Published;
 use crate::reports::Reports;
 use crate::tally::Tally;
@@ -66,7 +66,7 @@ pub fn serve(socket: &UdpSocket, serving: &Serving) {
     let mut reports = Reports::new(wall_ms(), serving.tally.clone());
     // One octet more than the longest: what is longer is told from it.
     let mut datagram = [0; DATAGRAM_BYTES + 1];
-    let (mut second, mut looked_at) = (Time::ZERO, 0);
+    let mut allowed = PerSecond::new(REPORTS_IN_ALL_A_SECOND_MAX);
     loop {
         let Ok((len, source)) = socket.recv_from(&mut datagram) else {
             // Of an answer that somebody refused, or of a moment without memory.
@@ -74,13 +74,9 @@ pub fn serve(socket: &UdpSocket, serving: &Serving) {
             continue;
         };
         let now = serving.clock.now();
-        if now >= second + Duration::from_secs(1) {
-            (second, looked_at) = (now, 0);
-        }
-        looked_at += 1;
-        if looked_at > REPORTS_IN_ALL_A_SECOND_MAX {
+        if !allowed.lets(now) {
             Tally::add(&serving.tally.status_over_limit, 1);
-            std::thread::park_timeout((second + Duration::from_secs(1)).since(now));
+            std::thread::park_timeout(allowed.rest(now));
             continue;
         }
         let client = source.ip().to_canonical();

@@ -3,27 +3,24 @@
 //! Anybody can ask for any name, so what is remembered has a fixed size: a place by the address, whose last owner is
 //! forgotten. Nothing is allocated after the start.
 
-use core::time::Duration;
-
 use daybreak_store::Mac;
 use daybreak_tftp::Time;
 
 use crate::limits::{STRANGER_AGAIN_AFTER, STRANGERS_A_SECOND_MAX, STRANGERS_KEPT};
+use crate::per_second::PerSecond;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Strangers {
     places: Box<[Option<(Mac, Time)>]>,
-    second: Time,
-    told: u32,
+    told: PerSecond,
 }
 
 impl Default for Strangers {
     fn default() -> Self {
         Strangers {
             places: vec![None; STRANGERS_KEPT].into(),
-            second: Time::ZERO,
-            told: 0,
+            told: PerSecond::new(STRANGERS_A_SECOND_MAX),
         }
     }
 }
@@ -38,13 +35,9 @@ impl Strangers {
         if place.is_some_and(|(known, at)| known == mac && now < at + STRANGER_AGAIN_AFTER) {
             return false;
         }
-        if now >= self.second + Duration::from_secs(1) {
-            (self.second, self.told) = (now, 0);
-        }
-        if self.told == STRANGERS_A_SECOND_MAX {
+        if !self.told.lets(now) {
             return false;
         }
-        self.told += 1;
         *place = Some((mac, now));
         true
     }

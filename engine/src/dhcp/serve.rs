@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::io::{LinkDatagram, LinkSocket};
 use crate::limits::{DHCP_BATCH, DHCP_DATAGRAM_BYTES_MAX, DHCP_IN_ALL_A_SECOND_MAX};
 use crate::notice::{Notice, Notices, Told};
+use crate::per_second::PerSecond;
 use crate::published::Published;
 use crate::quiet::{Cause, Quiet};
 use crate::refusal::StartError;
@@ -134,8 +135,7 @@ pub fn serve(interfaces: &[Interface], serving: &Serving) {
     let mut talker = Talker {
         serving,
         quiet: Quiet::default(),
-        second: Time::ZERO,
-        looked_at: 0,
+        allowed: PerSecond::new(DHCP_IN_ALL_A_SECOND_MAX),
     };
     loop {
         if poll(&mut waiting, None).is_err() {
@@ -154,8 +154,7 @@ pub fn serve(interfaces: &[Interface], serving: &Serving) {
 struct Talker<'s> {
     serving: &'s Serving,
     quiet: Quiet,
-    second: Time,
-    looked_at: u32,
+    allowed: PerSecond,
 }
 
 impl Talker<'_> {
@@ -166,7 +165,7 @@ impl Talker<'_> {
                 Ok(Some(datagram)) => {
                     Tally::add(&self.serving.tally.proxy_dhcp_datagrams, 1);
                     let now = self.serving.clock.now();
-                    if !self.has_time(now) {
+                    if !self.allowed.lets(now) {
                         Tally::add(&self.serving.tally.proxy_dhcp_over_limit, 1);
                         continue;
                     }
@@ -184,14 +183,6 @@ impl Talker<'_> {
                 }
             }
         }
-    }
-
-    fn has_time(&mut self, now: Time) -> bool {
-        if now >= self.second + Duration::from_secs(1) {
-            (self.second, self.looked_at) = (now, 0);
-        }
-        self.looked_at += 1;
-        self.looked_at <= DHCP_IN_ALL_A_SECOND_MAX
     }
 
     fn handle(
