@@ -323,6 +323,18 @@ mod tests {
     }
 
     #[test]
+    fn a_client_is_known_by_the_address_that_its_card_took_from_a_dhcp_server() {
+        let mut told = Telling::new();
+        assert_eq!(told.tell(1, 1, Told::Takes(CARD)), None);
+        let known = told.ended(2, 1, "undionly.kpxe", Outcome::Completed);
+        assert_eq!(who(known), (Source::Address, Some("kiosk-1".into())));
+        // Another card has it since.
+        told.tell(3, 1, Told::Takes(Mac([2, 0, 0, 0, 0, 9])));
+        let other = told.ended(4, 1, "undionly.kpxe", Outcome::Completed);
+        assert_eq!(who(other), (Source::Address, None));
+    }
+
+    #[test]
     fn a_failure_says_why_and_what_is_no_failure_is_not_told() {
         let mut told = Telling::new();
         for (outcome, wanted) in [
