@@ -21,6 +21,8 @@ pub mod file;
 pub mod http;
 pub mod import;
 pub mod kind;
+pub mod licences;
+pub mod licensing;
 pub mod limits;
 pub mod list;
 pub mod merge_patch;

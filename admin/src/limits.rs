@@ -236,3 +236,32 @@ pub const IMAGES_LOOKED_AT: Duration = Duration::from_secs(60);
 pub const OLD_DELETES_LOOKED_AT: Duration = Duration::from_secs(60 * 60);
 /// Octets of images per second between the two servers, each way, unless a setting says otherwise.
 pub const IMAGE_BYTES_PER_SECOND: u64 = 64 << 20;
+
+/// Octets of a licence file. Beyond it: refused before it is looked at.
+pub const LICENCE_BYTES_MAX: usize = 16 << 10;
+/// Octets of a customer's name in a licence. Beyond it: refused.
+pub const LICENCE_TEXT_BYTES_MAX: usize = 200;
+/// Product licences in a master licence. Beyond it: refused.
+pub const LICENCE_PRODUCTS_MAX: usize = 32;
+/// What a product licence counts at most. Beyond it: refused.
+pub const LICENCE_COUNT_MAX: u32 = 1_000_000;
+/// Terminals that a server without a licence boots. Beyond it: they wait for a seat.
+pub const UNLICENSED_TERMINALS: u64 = 10;
+/// Uses of every other product without a licence. Beyond it: the setting is left out, and it is a problem.
+pub const UNLICENSED_COUNT: u64 = 10;
+/// How long before its end a licence is warned of.
+pub const LICENCE_EXPIRY_WARNED_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// How far a clock may be behind what it was without a word.
+pub const LICENCE_CLOCK_TOLERANCE_MS: u64 = 24 * 60 * 60 * 1000;
+/// How exactly the latest time is noted that was ever seen.
+pub const LICENCE_CLOCK_NOTED_MS: u64 = 60 * 60 * 1000;
+/// Licences that are installed at once. Beyond it: refused; files beyond it are not looked at.
+pub const LICENCES_MAX: usize = 32;
+/// Files of vendors' keys. Beyond it: not looked at.
+pub const VENDOR_KEYS_MAX: usize = 32;
+/// How often licences are looked at.
+pub const LICENCES_LOOK: Duration = Duration::from_secs(5);
+/// Seats that are given or taken in one change. Beyond it: in further changes, so that others come in between.
+pub const SEATS_AT_ONCE_MAX: usize = 500;
+/// Days for which an unseen terminal may keep its seat, where that is limited. Beyond it: refused.
+pub const SEAT_DAYS_MAX: u16 = 3650;

@@ -13,6 +13,7 @@ use crate::file::{self, File};
 use crate::kind::{
     Body, Fault, Kind, MacAddress, Role, Setting, Synchronization, TerminalGroup, User,
 };
+use crate::licensing::Entitlement;
 use crate::limits::EVENT_DAYS;
 use crate::object::{Id, Object};
 use crate::security::{BuiltInRole, Digest, Rights};
@@ -28,6 +29,9 @@ pub struct Site {
     // Files, by the identifier of their objects.
     files: Arc<BTreeMap<Id, File>>,
     change: u64,
+    // Terminals that hold a seat.
+    seats: u64,
+    entitlement: Entitlement,
 }
 
 /// The objects of one kind.
@@ -98,6 +102,18 @@ impl Site {
         self.change
     }
 
+    /// How many terminals hold a seat.
+    #[must_use]
+    pub fn seats(&self) -> u64 {
+        self.seats
+    }
+
+    /// What the licences of this server allow.
+    #[must_use]
+    pub fn entitlement(&self) -> &Entitlement {
+        &self.entitlement
+    }
+
     /// The objects of a kind. The same allocation as in an earlier state tells that none of them changed.
     #[must_use]
     pub fn table(&self, kind: Kind) -> &Arc<Table> {
@@ -133,6 +149,16 @@ impl Site {
         match self.object(Kind::Setting, &id).map(|object| &object.body) {
             Some(Body::Setting(Setting::EventDays(days))) => *days,
             _ => EVENT_DAYS,
+        }
+    }
+
+    /// Days after which a terminal that nobody saw may lose its seat; none: never.
+    #[must_use]
+    pub fn seat_days(&self) -> Option<u16> {
+        let id = Id::parse(Setting::SEAT_DAYS).expect("a key");
+        match self.object(Kind::Setting, &id).map(|object| &object.body) {
+            Some(Body::Setting(Setting::SeatDays(days))) => Some(*days),
+            _ => None,
         }
     }
 
@@ -235,6 +261,10 @@ impl Site {
             })
     }
 
+    pub(crate) fn set_entitlement(&mut self, entitlement: Entitlement) {
+        self.entitlement = entitlement;
+    }
+
     pub(crate) fn set_change(&mut self, change: u64) {
         self.change = change;
     }
@@ -296,6 +326,7 @@ impl Site {
             Body::Terminal(terminal) => {
                 let macs = Arc::make_mut(&mut self.macs);
                 macs.extend(terminal.macs.iter().map(|mac| (*mac, object.id.clone())));
+                self.seats += u64::from(terminal.seat.is_held());
             }
             Body::ApiKey(key) => {
                 let digest = key.digest.iter();
@@ -329,6 +360,7 @@ impl Site {
                 for mac in &terminal.macs {
                     macs.remove(&(*mac, id.clone()));
                 }
+                self.seats -= u64::from(terminal.seat.is_held());
             }
             Body::ApiKey(key) => {
                 if let Some(digest) = &key.digest {

@@ -60,7 +60,7 @@ fn every_field_of_a_terminal_survives_export_and_import_in_both_formats() {
         "settings": {
             "firmware": {"package": "linux", "version": "1"},
             "modules": [{"module": "sound", "parameters": {"volume": "=7"}}],
-            "terminal_servers": ["ts;1", "ts2"], "instant_failover": true,
+            "terminal_servers": ["ts;1", "ts2"], "instant_failover": true, "windows_client": true, "shared_keyboard_mouse": false,
             "display": {"width_px": 1920, "height_px": 1080, "refresh_hz": 60, "screens": 2},
             "allow_shadowing": false, "status_monitors": ["a.example", "192.0.2.4"],
             "enforce_boot_priority": true, "replace_same_model": true,

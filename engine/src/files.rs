@@ -38,6 +38,10 @@ const DISABLED: Refusal = Refusal {
     code: ErrorCode::ACCESS_VIOLATION,
     text: "this terminal is disabled: enable it in the administration",
 };
+const NO_SEAT: Refusal = Refusal {
+    code: ErrorCode::ACCESS_VIOLATION,
+    text: "this terminal has no licence seat: see the licences in the administration",
+};
 const UNREADABLE: Refusal = Refusal {
     code: ErrorCode::NOT_DEFINED,
     text: "the file cannot be read on the server",
@@ -62,6 +66,8 @@ pub struct Counters {
     pub names_not_found: u64,
     /// Configurations of terminals that are disabled.
     pub terminals_disabled: u64,
+    /// Configurations of terminals that hold no seat.
+    pub terminals_unseated: u64,
     /// Names that cannot be names of ours.
     pub names_refused: u64,
     /// Files that could not be opened or read, or are damaged.
@@ -87,6 +93,8 @@ pub struct Files {
     clock: Clock,
     notices: Notices,
     strangers: Strangers,
+    // Terminals without a seat, told of in the same way.
+    unseated: Strangers,
 }
 
 impl Files {
@@ -107,6 +115,7 @@ impl Files {
             clock,
             notices: Notices::default(),
             strangers: Strangers::default(),
+            unseated: Strangers::default(),
         }
     }
 
@@ -167,13 +176,25 @@ impl Files {
             keys().find_map(|key| catalog.lookup(key).or_else(|| catalog.lookup_folded(key)));
         let own = keys().find_map(OwnName::parse);
         let terminal = own.and_then(|own| catalog.terminal(own.mac));
-        if let (Some(own), Some(terminal)) = (own, terminal)
-            && own.kind == OwnKind::Configuration
-            && !terminal.enabled
-        {
+        if let (Some(own), Some(terminal)) = (own, terminal) {
             // Its boot scripts say the same on its screen, and are served.
-            self.counters.terminals_disabled += 1;
-            return Err(DISABLED);
+            let configuration = own.kind == OwnKind::Configuration;
+            if !terminal.enabled {
+                if configuration {
+                    self.counters.terminals_disabled += 1;
+                    return Err(DISABLED);
+                }
+            } else if !terminal.seated {
+                let now = self.clock.now();
+                if self.unseated.tell(now, own.mac) {
+                    let told = Told::Unseated(own.mac, FileName::of(key));
+                    self.notices.tell(now, &question.path, told);
+                }
+                if configuration {
+                    self.counters.terminals_unseated += 1;
+                    return Err(NO_SEAT);
+                }
+            }
         }
         let mut stand_in = None;
         if let (Some(own), None, None) = (own, terminal, found) {

@@ -48,6 +48,8 @@ pub enum Told {
     },
     /// A card that is nobody's asked for a file of its own.
     Stranger(Mac, FileName),
+    /// A terminal that holds no seat asked for a file of its own.
+    Unseated(Mac, FileName),
     /// An authentic report of a terminal.
     Reported(Mac, Report),
     /// The client takes its address now, by what it says to the DHCP servers of its network.

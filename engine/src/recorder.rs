@@ -26,6 +26,7 @@ pub struct Recorder {
     boots: Remembered<Mac, Boot>,
     // Again, for all workers together.
     strangers: Strangers,
+    unseated: Strangers,
 }
 
 /// A boot that has begun.
@@ -41,6 +42,7 @@ impl Default for Recorder {
             addresses: Remembered::new(ADDRESSES_MAX, ADDRESS_KNOWN_FOR),
             boots: Remembered::new(BOOTS_MAX, BOOT_KNOWN_FOR),
             strangers: Strangers::default(),
+            unseated: Strangers::default(),
         }
     }
 }
@@ -70,6 +72,14 @@ impl Recorder {
             Told::Takes(mac) => {
                 self.addresses.put(notice.now, notice.client, mac);
                 None
+            }
+            Told::Unseated(mac, file) => {
+                self.unseated
+                    .tell(notice.now, mac)
+                    .then(|| What::BootRefused {
+                        client: client(notice, Some(mac), Source::Name, catalog),
+                        file: file.to_string(),
+                    })
             }
             Told::Reported(mac, report) => Some(What::Status {
                 client: client(notice, Some(mac), Source::Key, catalog),

@@ -20,7 +20,7 @@ enum Cell {
 }
 
 /// Every column, in the order of an export.
-const COLUMNS: [(&str, Cell); 25] = [
+const COLUMNS: [(&str, Cell); 27] = [
     ("name", Cell::Text),
     ("macs", Cell::List),
     ("model", Cell::Text),
@@ -36,6 +36,8 @@ const COLUMNS: [(&str, Cell); 25] = [
     ("settings.modules", Cell::Json),
     ("settings.terminal_servers", Cell::List),
     ("settings.instant_failover", Cell::Flag),
+    ("settings.windows_client", Cell::Flag),
+    ("settings.shared_keyboard_mouse", Cell::Flag),
     ("settings.display.width_px", Cell::Number),
     ("settings.display.height_px", Cell::Number),
     ("settings.display.refresh_hz", Cell::Number),

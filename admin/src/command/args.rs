@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use super::licence::{LicenceArgs, ReachArgs};
 use super::serve::ServeArgs;
 use super::terminals::TerminalsArgs;
 
@@ -83,6 +84,10 @@ pub enum Command {
     ///
     /// The first start prints a link with which the first administrator is made. There is no default password.
     Serve(ServeArgs),
+    /// Print this server's Installation ID, which a licence is activated for.
+    InstallationId(ReachArgs),
+    /// Install, list and remove licences, and show what they allow.
+    Licence(LicenceArgs),
     /// Write all terminals to a file, or create and change them as a file says.
     Terminals(TerminalsArgs),
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod exit;
+mod licence;
 mod progress;
 mod remote;
 mod run;
@@ -10,6 +11,7 @@ mod terminals;
 
 pub use args::Args;
 pub use exit::Exit;
+pub use licence::{LicenceArgs, LicenceCommand, ReachArgs};
 pub use run::run;
 pub use serve::ServeArgs;
 pub use terminals::{TerminalsArgs, TerminalsCommand};

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use rustls::crypto::ring;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use ureq::http::{Response, StatusCode};
+use serde_json::Value;
+use ureq::http::Response;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
@@ -94,6 +95,40 @@ impl Remote {
         body.read_to_vec().context("the answer broke off")
     }
 
+    /// A document.
+    pub(super) fn get(&self, path: &str) -> Result<Value> {
+        let url = format!("{}{path}", self.url);
+        let request = self.agent.get(&url).header("Authorization", &self.key);
+        let mut answer = self.reached(request.call())?;
+        parsed(
+            &answer
+                .body_mut()
+                .read_to_string()
+                .context("the answer broke off")?,
+        )
+    }
+
+    /// Sends a document, and gives the answer.
+    pub(super) fn post(&self, path: &str, json: &Value) -> Result<Value> {
+        let url = format!("{}{path}", self.url);
+        let request = self.agent.post(&url).header("Authorization", &self.key);
+        let request = request.header("Content-Type", "application/json");
+        let mut answer = self.reached(request.send(json.to_string()))?;
+        parsed(
+            &answer
+                .body_mut()
+                .read_to_string()
+                .context("the answer broke off")?,
+        )
+    }
+
+    /// Deletes.
+    pub(super) fn delete(&self, path: &str) -> Result<()> {
+        let url = format!("{}{path}", self.url);
+        let request = self.agent.delete(&url).header("Authorization", &self.key);
+        self.reached(request.call()).map(drop)
+    }
+
     /// Has a file imported; the bar shows how far it is.
     pub(super) fn import(
         &self,
@@ -134,7 +169,7 @@ impl Remote {
 
     fn reached(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>> {
         let mut answer = answer.with_context(|| format!("cannot reach {}", self.url))?;
-        if answer.status() == StatusCode::OK {
+        if answer.status().is_success() {
             return Ok(answer);
         }
         let text = answer.body_mut().read_to_string().unwrap_or_default();

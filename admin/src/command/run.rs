@@ -13,6 +13,7 @@ use daybreak_store::{Name, Reader, Reserve, Retention, Store};
 
 use super::args::{Args, Command};
 use super::exit::Exit;
+use super::licence::{installation_id, licence};
 use super::progress::Bar;
 use super::serve::serve;
 use super::terminals::terminals;
@@ -49,6 +50,8 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
             run_gc(&existing(args)?, retention)
         }
         Command::Serve(serving) => serve(&args.data, serving),
+        Command::InstallationId(reach) => installation_id(&args.data, reach),
+        Command::Licence(wanted) => licence(&|| opened(args), &args.data, wanted),
         Command::Terminals(wanted) => terminals(&|| opened(args), &args.data, wanted, stop),
     }
 }

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::exit::Exit;
 use crate::edge::Machine;
 use crate::http::{Application, Settings, Transport};
+use crate::licences::MACHINE_ID;
 
 /// How the administration is served.
 #[derive(Clone, Debug, Args)]
@@ -90,6 +91,7 @@ pub(super) fn serve(data: &Path, args: &ServeArgs) -> Result<Exit> {
         engine: args.engine_metrics,
         peer: args.peer_listen,
         name: args.name.clone().unwrap_or_else(machine_name),
+        machine_id: MACHINE_ID.into(),
         workers: args.workers.into(),
     };
     actix_web::rt::System::new().block_on(async move {

@@ -129,7 +129,7 @@ fn write(file: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// The configuration in a data directory that no administration serves.
-fn opened(data: &Path) -> Result<Configuration> {
+pub(super) fn opened(data: &Path) -> Result<Configuration> {
     let path = data.join("config.db");
     if !path.exists() {
         bail!(

@@ -14,7 +14,8 @@ use super::{Actor, ChangeError, Configuration, Edit, Expected, Writer, check};
 use crate::database::{AuditRow, Commit, DatabaseError, FileRow};
 use crate::edge::random;
 use crate::file::{self, File};
-use crate::kind::{Body, Kind};
+use crate::kind::{Body, Kind, Terminal};
+use crate::licensing::Seat;
 use crate::limits::{BODY_BYTES_MAX, OBJECTS_MAX};
 use crate::object::{HybridClock, Id, Object};
 use crate::security::StatusKey;
@@ -174,6 +175,25 @@ impl<'c> Draft<'c> {
         Ok(())
     }
 
+    /// The seat of a terminal after an edit. Only who sets what is sealed says what it is to be.
+    fn seat(
+        &self,
+        terminal: &Terminal,
+        before: Option<&Object>,
+        sealing: bool,
+    ) -> Result<Seat, ChangeError> {
+        let had = before.map_or_else(|| Seat::wanted(self.now_ms), seat_of);
+        let wanted = if sealing { terminal.seat } else { had };
+        let others = self.next.seats() - u64::from(had.is_held());
+        let room = self.next.entitlement().grants(others);
+        if wanted.is_held() && !had.is_held() && !room {
+            return Err(ChangeError::NoSeat);
+        }
+        // Who says what it is to be gets that, and no more.
+        let room = room && !sealing;
+        Ok(wanted.settled(terminal.enabled, room, self.now_ms))
+    }
+
     fn plan(&self, edit: Edit) -> Result<Planned, ChangeError> {
         let site = &self.next;
         let entropy = self.configuration.entropy();
@@ -229,6 +249,7 @@ impl<'c> Draft<'c> {
         if let Body::Terminal(terminal) = &mut body {
             let key = &mut terminal.status_key;
             key.get_or_insert_with(|| StatusKey::new(entropy));
+            terminal.seat = self.seat(terminal, before.as_deref(), sealing)?;
         }
         if body.stored().to_string().len() > BODY_BYTES_MAX {
             return Err(ChangeError::TooLarge);
@@ -241,6 +262,14 @@ impl<'c> Draft<'c> {
             after: Some(body),
             sealing,
         })
+    }
+}
+
+/// What a terminal held before an edit.
+fn seat_of(object: &Object) -> Seat {
+    match &object.body {
+        Body::Terminal(terminal) => terminal.seat,
+        _ => Seat::default(),
     }
 }
 

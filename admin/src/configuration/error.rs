@@ -75,6 +75,9 @@ pub enum ChangeError {
     /// Somebody would give what they do not have.
     #[error("you cannot give or change the right {}, since you do not have it", .0.word())]
     Beyond(Right),
+    /// There is no seat to be given.
+    #[error("no seat is free: the licences allow no more here")]
+    NoSeat,
     /// Nobody could administer the site any more.
     #[error("this would leave no user who may log in and administer the site")]
     LastAdministrator,

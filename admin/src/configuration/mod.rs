@@ -23,6 +23,7 @@ use crate::database::{AuditRow, Database, DatabaseError};
 use crate::edge::{Clock, Entropy};
 use crate::file;
 use crate::kind::{Body, Kind};
+use crate::licensing::Entitlement;
 use crate::object::{Id, NodeId, Object};
 use crate::security::{Right, Rights};
 use crate::site::Site;
@@ -160,6 +161,14 @@ impl Configuration {
     #[must_use]
     pub fn site(&self) -> Arc<Site> {
         self.site.load_full()
+    }
+
+    /// Says what the licences allow from now on. Nobody changes anything meanwhile.
+    pub fn entitle(&self, entitlement: Entitlement) {
+        let _writer = self.writer();
+        let mut site = Site::clone(&self.site.load());
+        site.set_entitlement(entitlement);
+        self.site.store(Arc::new(site));
     }
 
     /// This server.

@@ -6,7 +6,7 @@ use super::DatabaseError;
 use crate::object::NodeId;
 
 /// Each entry brings the format to its number, counted from 1. Entries are never changed, only added.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "
     CREATE TABLE node (
         only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -144,6 +144,23 @@ const STEPS: [&str; 4] = [
         hash BLOB NOT NULL,
         bytes INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    -- Licences that are installed, so that a file that gets lost is missed.
+    CREATE TABLE licence (
+        id TEXT PRIMARY KEY,
+        summary TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE licensing (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        -- What this store is called since it was made, whatever becomes of the node.
+        store TEXT NOT NULL,
+        installation TEXT NOT NULL,
+        -- The latest time that was seen, and that of the newest activation.
+        latest_ms INTEGER NOT NULL,
+        issued_ms INTEGER NOT NULL
+    ) STRICT;
 ",
 ];
 

@@ -37,7 +37,7 @@ pub struct Problem {
 }
 
 /// Every code of a [`Problem`], with what it means.
-pub const PROBLEM_CODES: [(&str, &str); 10] = [
+pub const PROBLEM_CODES: [(&str, &str); 12] = [
     (
         "dangling_reference",
         "a field names an object that is gone; the inherited or default value is taken",
@@ -75,6 +75,14 @@ pub const PROBLEM_CODES: [(&str, &str); 10] = [
         "the terminal is to have more screens than its model drives; it gets as many as that",
     ),
     (
+        "no_seat",
+        "the terminal holds no seat, so it does not boot; it gets the next one that is free, unless its own was released",
+    ),
+    (
+        "over_licensed",
+        "more terminals use this than the licences count; those that got their seats last go without",
+    ),
+    (
         "too_many_files",
         "a package has too many files to serve the active version without its name; the names with the version go on",
     ),
@@ -95,7 +103,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn built_in() -> Self {
+    pub(crate) fn built_in() -> Self {
         Origin {
             kind: "built-in",
             id: None,
@@ -132,6 +140,10 @@ pub struct Effective {
     pub terminal_servers: Sourced<Vec<Session>>,
     /// Two live sessions.
     pub instant_failover: Sourced<bool>,
+    /// A client program on a Windows PC.
+    pub windows_client: Sourced<bool>,
+    /// A keyboard and a mouse shared with others.
+    pub shared_keyboard_mouse: Sourced<bool>,
     /// Its screens.
     pub display: Sourced<Option<Display>>,
     /// Whether somebody may look at its screen.

@@ -44,6 +44,8 @@ pub fn effective(site: &Site, object: &Object, terminal: &Terminal) -> (Effectiv
         modules: resolution.modules(),
         terminal_servers: resolution.sessions(),
         instant_failover: resolution.plain(|s| s.instant_failover, false),
+        windows_client: resolution.plain(|s| s.windows_client, false),
+        shared_keyboard_mouse: resolution.plain(|s| s.shared_keyboard_mouse, false),
         display: resolution.plain(|s| s.display.map(Some), None),
         allow_shadowing: resolution.plain(|s| s.allow_shadowing, false),
         status_monitors: resolution.plain(|s| s.status_monitors.clone().map(Some), None),

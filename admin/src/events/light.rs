@@ -182,6 +182,15 @@ impl Status {
                 }
                 Light::Red
             }
+            What::BootRefused { file, .. } => {
+                self.failure = Some(Failure {
+                    time_ms,
+                    file: file.clone(),
+                    why: "it holds no licence seat".into(),
+                });
+                self.boot_started_ms = None;
+                Light::Red
+            }
             What::Status { report, .. } => {
                 let reported = Reported {
                     time_ms,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 /// Every kind of event, with what it means.
-pub const KINDS: [(&str, &str); 9] = [
+pub const KINDS: [(&str, &str); 10] = [
     ("engine-started", "the engine serves"),
     (
         "engine-stopped",
@@ -29,6 +29,10 @@ pub const KINDS: [(&str, &str); 9] = [
     (
         "unknown-terminal",
         "a card that is nobody's asked for a file of its own",
+    ),
+    (
+        "boot-refused",
+        "a terminal without a seat asked for a file of its own, and does not boot",
     ),
     (
         "lost",
@@ -152,6 +156,10 @@ fn details(what: &What) -> (&'static str, Value) {
             }),
         ),
         What::UnknownTerminal { file, .. } => ("unknown-terminal", json!({"file": file})),
+        What::BootRefused { file, .. } => (
+            "boot-refused",
+            json!({"file": file, "why": "no licence seat"}),
+        ),
         What::Lost { events, cause } => {
             let cause = match cause {
                 Cause::Queue => "queue",

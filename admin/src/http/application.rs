@@ -11,13 +11,14 @@ use daybreak_store::{Store, StoreError};
 
 use super::hosts::Hosts;
 use super::outer::{nothing, outer};
-use super::state::State;
+use super::state::{State, Threads};
 use super::table::configure;
 use super::tls::{self, TlsError};
 use crate::configuration::Configuration;
 use crate::database::DatabaseError;
 use crate::edge::{Clock, Entropy};
 use crate::events::Follower;
+use crate::licences::{InstallError, Licences, Steward};
 use crate::limits::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, REQUEST_HEAD_WAIT, SHUTDOWN_SECONDS};
 use crate::peer::Link;
 use crate::peer::link::{self, LinkError};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub peer: SocketAddr,
     /// What this server is called.
     pub name: String,
+    /// The file in which this machine says who it is.
+    pub machine_id: PathBuf,
     /// Threads that answer requests.
     pub workers: usize,
 }
@@ -79,6 +82,9 @@ pub enum StartError {
     /// The configuration cannot be opened.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The licences cannot be looked at.
+    #[error(transparent)]
+    Licences(#[from] InstallError),
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -106,6 +112,7 @@ pub struct Application {
     secure: bool,
     configuration: Arc<Configuration>,
     follower: Arc<Follower>,
+    licences: Arc<Licences>,
 }
 
 impl Application {
@@ -133,6 +140,12 @@ impl Application {
             clock,
             entropy,
         )?);
+        let licences = Licences::open(
+            &settings.data,
+            &settings.machine_id,
+            Arc::clone(&configuration),
+        )?;
+        let licences = Arc::new(licences);
         let (gate, set_up) = Gate::open(Arc::clone(&configuration))?;
         let publisher = Publisher::start(Arc::clone(&configuration), Store::open(&settings.data)?)?;
         let link = Link::start(
@@ -150,17 +163,29 @@ impl Application {
             publisher.waker(),
         )?;
         let follower = Arc::new(follower);
+        let steward = Steward::start(
+            Arc::clone(&configuration),
+            Arc::clone(&licences),
+            Arc::clone(&follower),
+            publisher.waker(),
+        )?;
         // With TLS the name was checked before: by the client, against the certificate.
         let hosts = if secure {
             Hosts::Any
         } else {
             Hosts::only(&settings.hosts)
         };
+        let threads = Threads {
+            publisher,
+            follower: Arc::clone(&follower),
+            steward,
+        };
         let state = web::Data::new(State::new(
             Arc::clone(&configuration),
-            (store, publisher, link),
+            (store, link),
             gate,
-            Arc::clone(&follower),
+            threads,
+            Arc::clone(&licences),
             hosts,
             settings.engine,
         ));
@@ -204,6 +229,7 @@ impl Application {
             secure,
             configuration,
             follower,
+            licences,
         })
     }
 
@@ -211,6 +237,12 @@ impl Application {
     #[must_use]
     pub fn configuration(&self) -> Arc<Configuration> {
         Arc::clone(&self.configuration)
+    }
+
+    /// The licences, for the link to a partner.
+    #[must_use]
+    pub fn licences(&self) -> Arc<Licences> {
+        Arc::clone(&self.licences)
     }
 
     /// Where it listens.

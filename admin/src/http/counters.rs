@@ -12,6 +12,8 @@ use prometheus_client::registry::Registry;
 
 use super::sync_counters;
 use crate::events::FollowerCounts;
+use crate::licences::Known;
+use crate::licensing::Standing;
 use crate::peer::link::LinkStatus;
 use crate::publish::Publication;
 use crate::site::Site;
@@ -25,6 +27,11 @@ struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
     kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SeatLabel {
+    state: String,
 }
 
 /// The counters of the administration.
@@ -41,6 +48,10 @@ pub(super) struct Counters {
     publish_failing: Gauge<i64, AtomicI64>,
     events_failing: Gauge<i64, AtomicI64>,
     engine_reachable: Gauge<i64, AtomicI64>,
+    seats: Family<SeatLabel, Gauge>,
+    licences: Gauge<i64, AtomicI64>,
+    licence_warnings: Gauge<i64, AtomicI64>,
+    licence_end: Gauge<i64, AtomicI64>,
 }
 
 impl Counters {
@@ -58,6 +69,10 @@ impl Counters {
             publish_failing: Gauge::default(),
             events_failing: Gauge::default(),
             engine_reachable: Gauge::default(),
+            seats: Family::default(),
+            licences: Gauge::default(),
+            licence_warnings: Gauge::default(),
+            licence_end: Gauge::default(),
             registry: Registry::default(),
         };
         let c = &counters;
@@ -112,6 +127,26 @@ impl Counters {
             "1 if the metrics of the engine are below, 0 if it did not tell them",
             c.engine_reachable.clone(),
         );
+        registry.register(
+            "seats",
+            "Seats: entitled (-1: any number), held by terminals, held beyond what is entitled",
+            c.seats.clone(),
+        );
+        registry.register(
+            "licences_active",
+            "Licences that hold now",
+            c.licences.clone(),
+        );
+        registry.register(
+            "licence_warnings",
+            "Warnings about licences",
+            c.licence_warnings.clone(),
+        );
+        registry.register(
+            "licence_end_seconds",
+            "When the first licence that holds now ends, in seconds since 1970; 0: none ends",
+            c.licence_end.clone(),
+        );
         Counters {
             registry,
             ..counters
@@ -143,7 +178,7 @@ impl Counters {
         site: &Site,
         publication: &Publication,
         events: &FollowerCounts,
-        pair: &LinkStatus,
+        (pair, licences): (&LinkStatus, &Known),
     ) -> Result<String, core::fmt::Error> {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -162,6 +197,24 @@ impl Counters {
         self.publish_seconds.set(publication.took.as_secs_f64());
         self.publish_failing
             .set(i64::from(publication.error.is_some()));
+        let entitled = site.entitlement().seats;
+        for (state, number) in [
+            ("entitled", entitled.number().map_or(-1, whole)),
+            ("held", whole(site.seats())),
+            ("excess", whole(entitled.excess(site.seats()))),
+        ] {
+            let label = SeatLabel {
+                state: state.to_owned(),
+            };
+            self.seats.get_or_create(&label).set(number);
+        }
+        let status = &licences.status;
+        let active = status.licences.iter();
+        let active = active.filter(|(_, standing)| *standing == Standing::Active);
+        self.licences.set(count(active.count()));
+        self.licence_warnings.set(count(status.warnings.len()));
+        self.licence_end
+            .set(whole(status.expires_ms.unwrap_or(0) / 1000));
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         self.events_failing.set(whole(read(&events.failing)));
         let mut text = String::new();

@@ -15,6 +15,7 @@ use super::error::{Code, ErrorBody};
 use super::events::{self, EventPage, StatusView};
 use super::files::{FilePage, FileView, HASH_HEADER};
 use super::guard::Access;
+use super::licences::{LicenceView, LicencesView, LicensingView, NewLicence};
 use super::listing;
 use super::sync::{Choice, CodeView, ConflictPage, Join, PartnerView, SetUpByPairing, SyncView};
 use super::table::{Route, routes};
@@ -362,6 +363,16 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
             "/api/v1/sessions" | "/api/v1/sessions/{id}" | "/api/v1/users/{id}/sessions",
         ) => {
             empty(&mut shape, None);
+        }
+        ("GET", "/api/v1/licensing") => shape.response = as_json(&schemas.put::<LicensingView>()),
+        ("GET", "/api/v1/licences") => shape.response = as_json(&schemas.put::<LicencesView>()),
+        ("POST", "/api/v1/licences") => {
+            shape.request = as_json(&schemas.put::<NewLicence>());
+            (shape.success, shape.response) = (201, as_json(&schemas.put::<LicenceView>()));
+        }
+        ("DELETE", "/api/v1/licences/{id}") => empty(&mut shape, None),
+        ("PUT" | "DELETE", "/api/v1/terminals/{id}/seat") => {
+            shape.response = as_json(&schemas.object_of(Kind::Terminal));
         }
         // Nobody gets this far yet.
         ("POST", "/api/v1/terminals/{id}/shadow") => empty(&mut shape, None),

@@ -12,11 +12,19 @@ use super::error::{ApiError, Code};
 use super::hosts::Hosts;
 use crate::configuration::{Actor, Configuration, Edit};
 use crate::events::Follower;
+use crate::licences::{Licences, Steward};
 use crate::limits::{PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX, STREAMS_MAX};
 use crate::object::{Id, Object};
 use crate::peer::Link;
 use crate::publish::Publisher;
 use crate::security::Gate;
+
+/// What runs beside requests.
+pub(super) struct Threads {
+    pub(super) publisher: Publisher,
+    pub(super) follower: Arc<Follower>,
+    pub(super) steward: Steward,
+}
 
 /// What handlers share.
 pub(super) struct State {
@@ -26,6 +34,8 @@ pub(super) struct State {
     pub(super) link: Link,
     pub(super) gate: Gate,
     pub(super) follower: Arc<Follower>,
+    pub(super) licences: Arc<Licences>,
+    pub(super) steward: Steward,
     pub(super) streams: Arc<Semaphore>,
     pub(super) counters: Counters,
     // Whether cookies may be sent over plain HTTP: on loopback only.
@@ -42,12 +52,18 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(
         configuration: Arc<Configuration>,
-        (store, publisher, link): (Store, Publisher, Link),
+        (store, link): (Store, Link),
         gate: Gate,
-        follower: Arc<Follower>,
+        threads: Threads,
+        licences: Arc<Licences>,
         hosts: Hosts,
         engine: SocketAddr,
     ) -> Self {
+        let Threads {
+            publisher,
+            follower,
+            steward,
+        } = threads;
         State {
             configuration,
             store,
@@ -55,6 +71,8 @@ impl State {
             link,
             gate,
             follower,
+            licences,
+            steward,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             counters: Counters::new(),
             // Over TLS every name is answered, and only there.
@@ -98,6 +116,8 @@ impl State {
             let outcome = work(&state);
             if state.configuration.site().change() != before {
                 state.publisher.wake();
+                // A seat may have become free.
+                state.steward.wake();
             }
             outcome
         });

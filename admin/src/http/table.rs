@@ -10,7 +10,7 @@ use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
 use super::{
-    accounts, bulk, dhcp, docs, events, files, objects, page, sync, units, uploads, views,
+    accounts, bulk, dhcp, docs, events, files, licences, objects, page, sync, units, uploads, views,
 };
 use crate::kind::Kind;
 use crate::security::Right;
@@ -44,6 +44,7 @@ pub fn routes() -> Vec<Route> {
     of_units(&mut routes);
     of_the_pair(&mut routes);
     of_rights(&mut routes);
+    of_licences(&mut routes);
     routes
 }
 
@@ -515,6 +516,52 @@ fn of_rights(routes: &mut Vec<Route>) {
         right(Right::MetricsRead),
         "Metrics of the administration and, if it runs, of the engine",
         || web::get().to(views::metrics),
+    );
+}
+
+fn of_licences(routes: &mut Vec<Route>) {
+    let right = Access::Right;
+    add(
+        routes,
+        (Method::GET, "/api/v1/licensing"),
+        right(Right::LicencesRead),
+        "What the licences allow, what of it is used, and the Installation IDs of the servers",
+        || web::get().to(licences::licensing),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/licences"),
+        right(Right::LicencesRead),
+        "List the installed licences",
+        || web::get().to(licences::list),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/licences"),
+        right(Right::LicencesWrite),
+        "Install a licence file",
+        || web::post().to(licences::install),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/licences/{id}"),
+        right(Right::LicencesWrite),
+        "Remove a licence",
+        || web::delete().to(licences::remove),
+    );
+    add(
+        routes,
+        (Method::PUT, "/api/v1/terminals/{id}/seat"),
+        right(Right::TerminalsWrite),
+        "Give a terminal a seat, also one whose seat was released",
+        || web::put().to(licences::give_seat),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/terminals/{id}/seat"),
+        right(Right::TerminalsWrite),
+        "Release a terminal's seat: it does not boot any more, and another one may",
+        || web::delete().to(licences::release_seat),
     );
 }
 

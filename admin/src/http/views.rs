@@ -19,7 +19,7 @@ use crate::security::{BuiltInRole, Right};
 pub(super) const AUDIT_ACTIONS: [&str; 5] = ["create", "change", "delete", "secret", "resolve"];
 
 /// What it tells of that is no kind of object.
-pub(super) const OTHER_KINDS: [&str; 2] = ["file", "pairing"];
+pub(super) const OTHER_KINDS: [&str; 3] = ["file", "pairing", "licence"];
 
 const TIME_MS_MAX: u64 = i64::MAX as u64;
 
@@ -68,7 +68,7 @@ pub(super) struct AuditView {
     /// `create`, `change`, `delete`, `resolve` (somebody chose where both servers had changed something), or `secret`: what is
     /// sealed was set, as a password is.
     action: String,
-    /// The kind of the object; `file`: a file; `pairing`: the pair.
+    /// The kind of the object; `file`: a file; `pairing`: the pair; `licence`: a licence.
     kind: String,
     /// The object.
     id: String,
@@ -273,7 +273,10 @@ pub(super) async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Api
     let publication = state.publisher.publication();
     let counts = state.follower.counts();
     let pair = state.link.status();
-    let text = state.counters.text(&site, &publication, counts, &pair);
+    let licences = state.licences.known();
+    let text = state
+        .counters
+        .text(&site, &publication, counts, (&pair, &licences));
     let mut text = text.map_err(|error| ApiError::internal(&error))?;
     if let Ok(engine) = engine {
         // One text of both: the names of their metrics differ by how they begin.

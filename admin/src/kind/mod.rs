@@ -215,10 +215,12 @@ impl Body {
         json
     }
 
-    /// Takes over what is sealed in the state before.
+    /// Takes over what is sealed in the state before, and what only the server gives.
     pub fn keep_sealed(&mut self, before: &Body) {
         match (self, before) {
-            (Body::Terminal(new), Body::Terminal(old)) => new.status_key = old.status_key,
+            (Body::Terminal(new), Body::Terminal(old)) => {
+                (new.status_key, new.seat) = (old.status_key, old.seat);
+            }
             (Body::User(new), Body::User(old)) => new.verifier.clone_from(&old.verifier),
             (Body::ApiKey(new), Body::ApiKey(old)) => new.digest.clone_from(&old.digest),
             _ => {}

@@ -11,7 +11,7 @@ use super::terminal::Settings;
 use super::text::FileName;
 use super::unknown::UnknownTerminals;
 use super::{Fault, Reference};
-use crate::limits::EVENT_DAYS_MAX;
+use crate::limits::{EVENT_DAYS_MAX, SEAT_DAYS_MAX};
 use crate::object::Id;
 use crate::publish::{Script, ScriptTemplate};
 
@@ -47,11 +47,14 @@ pub enum Setting {
     BootLoaders(BTreeMap<Architecture, FileName>),
     /// How the two servers of a pair are kept the same.
     Synchronization(Synchronization),
+    /// Days after which a terminal that nobody saw gives up its seat, if another one waits for it: 1 to 3650; otherwise never. Only where
+    /// there is one server.
+    SeatDays(u16),
 }
 
 impl Setting {
     /// Every key.
-    pub const KEYS: [&'static str; 11] = [
+    pub const KEYS: [&'static str; 12] = [
         "terminal-defaults",
         "ipxe-script",
         "pxelinux-script",
@@ -63,7 +66,11 @@ impl Setting {
         "event-days",
         "boot-loaders",
         "synchronization",
+        Setting::SEAT_DAYS,
     ];
+
+    /// The key of the days after which an unseen terminal may lose its seat.
+    pub const SEAT_DAYS: &'static str = "seat-days";
 
     /// The key of the policy for units that are no terminal's.
     pub const UNKNOWN_TERMINALS: &'static str = "unknown-terminals";
@@ -83,6 +90,7 @@ impl Setting {
             Setting::EventDays(_) => Setting::KEYS[8],
             Setting::BootLoaders(_) => Setting::KEYS[9],
             Setting::Synchronization(_) => Setting::KEYS[10],
+            Setting::SeatDays(_) => Setting::SEAT_DAYS,
         }
     }
 
@@ -106,7 +114,8 @@ impl Setting {
             | Setting::UnknownTerminals(_)
             | Setting::EventDays(_)
             | Setting::BootLoaders(_)
-            | Setting::Synchronization(_) => None,
+            | Setting::Synchronization(_)
+            | Setting::SeatDays(_) => None,
             Setting::IpxeScript(template) => Some((Script::Ipxe, template)),
             Setting::PxelinuxScript(template) => Some((Script::Pxelinux, template)),
             Setting::GrubScript(template) => Some((Script::Grub, template)),
@@ -122,6 +131,10 @@ impl Setting {
             Setting::UnknownTerminals(policy) => return policy.check(),
             Setting::EventDays(days) if !(1..=EVENT_DAYS_MAX).contains(days) => {
                 let why = format!("events are kept for 1 to {EVENT_DAYS_MAX} days");
+                return Err(Fault::new("value", why));
+            }
+            Setting::SeatDays(days) if !(1..=SEAT_DAYS_MAX).contains(days) => {
+                let why = format!("seats are kept for 1 to {SEAT_DAYS_MAX} days");
                 return Err(Fault::new("value", why));
             }
             _ => {}

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::network::{Host, MacAddress, StaticAddress};
 use super::text::{Label, ParameterName, ParameterValue, Remark, Segment, TerminalName};
 use super::{Fault, Kind, Reference};
+use crate::licensing::Seat;
 use crate::limits::{
     DISPLAYS_MAX, MACS_MAX, MODULES_MAX, MONITORS_MAX, PARAMETERS_MAX, SESSIONS_MAX,
 };
@@ -45,6 +46,10 @@ pub struct Terminal {
     /// What it sets itself.
     #[serde(default)]
     pub settings: Settings,
+    /// Whether it may boot by the licences of the site. The server gives and takes it: what a request says of it is passed over.
+    #[serde(default)]
+    #[schema(read_only)]
+    pub seat: Seat,
     /// Sealed: what its status reports are authenticated with, given when it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
@@ -86,6 +91,12 @@ pub struct Settings {
     /// Two live sessions, so that the second is there when the first fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instant_failover: Option<bool>,
+    /// Whether it is a client program on a Windows PC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows_client: Option<bool>,
+    /// Whether it shares a keyboard and a mouse with others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_keyboard_mouse: Option<bool>,
     /// Its screens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display: Option<Display>,
@@ -166,6 +177,7 @@ impl Terminal {
             address: None,
             remark: Remark::default(),
             settings: Settings::default(),
+            seat: Seat::default(),
             status_key: None,
         }
     }

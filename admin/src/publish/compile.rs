@@ -1,8 +1,8 @@
 //! Rendering the files of every terminal, again only where something changed.
 //!
-//! A terminal's files depend on its own object and on everything that is not a terminal. So two things are
-//! remembered: the tables of the other kinds, as a whole, and the rendered files of each terminal with the object that they
-//! were rendered from. A state shares what did not change with the one before, so telling is comparing pointers; and what
+//! A terminal's files depend on its own object, on everything that is not a terminal, on the licences, and on which of the counted
+//! products it may use. So these things are remembered: the tables of the other kinds and the entitlement, as a whole, and
+//! the rendered files of each terminal with the object and the allowance that they were rendered from. A state shares what did not change with the one before, so telling is comparing pointers; and what
 //! comes out is only the difference to what came out before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,14 +11,16 @@ use std::sync::Arc;
 use daybreak_store::{Mac, Name, StatusKey, StoredTerminal};
 
 use super::active::{ActiveVersion, active_versions};
+use super::counted::{Allowance, Counted};
 use super::loaders;
 use super::template::{CompiledScript, Script};
 use super::terminal_file::{
-    FileServer, ScriptContext, ScriptServer, TerminalFile, boot_servers, script_servers,
+    Admission, FileServer, ScriptContext, ScriptServer, TerminalFile, boot_servers, script_servers,
 };
 use super::unknown::{self, UnknownFiles};
 use crate::effective::{Effective, Problem, effective};
 use crate::kind::{Body, BootServer, Kind, MacAddress, Terminal};
+use crate::licensing::{Entitlement, SeatState};
 use crate::object::{Id, Object};
 use crate::site::{Site, Table};
 
@@ -69,7 +71,16 @@ pub struct Compiler {
 
 struct Shared {
     tables: [Arc<Table>; SHARED.len()],
+    entitlement: Entitlement,
     templates: [(Script, CompiledScript); Script::OF_TERMINALS.len()],
+    built_in: [(Script, CompiledScript); Script::OF_TERMINALS.len()],
+}
+
+impl Shared {
+    fn built_in(&self, script: Script) -> &CompiledScript {
+        let found = self.built_in.iter().find(|(of, _)| *of == script);
+        &found.expect("each script of a terminal").1
+    }
 }
 
 /// The rendered files of one card.
@@ -77,6 +88,9 @@ type CardFiles = Vec<(Name, Arc<[u8]>)>;
 
 struct Rendered {
     from: Arc<Object>,
+    /// The counted products that it would use, and those that it may.
+    wanted: Allowance,
+    allowed: Allowance,
     files: BTreeMap<MacAddress, CardFiles>,
     problems: Vec<Problem>,
 }
@@ -94,11 +108,14 @@ impl Compiler {
         let same = |shared: &Shared| {
             let pairs = shared.tables.iter().zip(&tables);
             pairs.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+                && shared.entitlement == *site.entitlement()
         };
         let remembered = self.shared.take().filter(same);
         let all = remembered.is_none();
         let shared = remembered.unwrap_or_else(|| Shared {
             templates: Script::OF_TERMINALS.map(|script| (script, template(site, script))),
+            built_in: Script::OF_TERMINALS.map(|script| (script, built_in(script))),
+            entitlement: *site.entitlement(),
             tables,
         });
         let render = Render::new(site, &shared);
@@ -109,12 +126,25 @@ impl Compiler {
         // Cards of which the files may be others now.
         let mut touched = BTreeSet::new();
         let mut kept = HashMap::with_capacity(site.table(Kind::Terminal).len());
+        let mut counted = Counted::default();
         for object in site.table(Kind::Terminal).objects() {
+            let before = self.terminals.get(&object.id);
+            let same = before.filter(|before| !all && Arc::ptr_eq(&before.from, object));
+            let wanted = same.map_or_else(|| render.wanted(object), |before| before.wanted);
+            counted.add(object, wanted);
+        }
+        let allowances = counted.allowances(site.entitlement());
+        for object in site.table(Kind::Terminal).objects() {
+            let (wanted, allowed) = allowances.of(&object.id);
             let outcome = match self.terminals.remove(&object.id) {
-                Some(before) if !all && Arc::ptr_eq(&before.from, object) => before,
+                Some(before)
+                    if !all && Arc::ptr_eq(&before.from, object) && before.allowed == allowed =>
+                {
+                    before
+                }
                 before => {
                     rendered += 1;
-                    let outcome = render.terminal(object);
+                    let outcome = render.terminal(object, wanted, allowed);
                     touched.extend(before.iter().flat_map(|before| before.files.keys()));
                     touched.extend(outcome.files.keys());
                     outcome
@@ -173,7 +203,8 @@ impl Compiler {
                 continue;
             };
             if let Body::Terminal(terminal) = &rendered.from.body {
-                let stored = card(&rendered.from.id, terminal);
+                let admission = admission(terminal, site.entitlement());
+                let stored = card(&rendered.from.id, terminal, admission);
                 self.cards.insert(Mac(mac.octets()), stored);
             }
             for (name, content) in files {
@@ -272,17 +303,31 @@ impl<'s> Render<'s> {
         )
     }
 
-    fn terminal(&self, object: &Arc<Object>) -> Rendered {
+    fn wanted(&self, object: &Object) -> Allowance {
+        match &object.body {
+            Body::Terminal(terminal) => Allowance::of(&effective(self.site, object, terminal).0),
+            _ => Allowance::default(),
+        }
+    }
+
+    fn terminal(&self, object: &Arc<Object>, wanted: Allowance, allowed: Allowance) -> Rendered {
         let mut outcome = Rendered {
             from: Arc::clone(object),
+            wanted,
+            allowed,
             files: BTreeMap::new(),
             problems: Vec::new(),
         };
         let Body::Terminal(terminal) = &object.body else {
             return outcome;
         };
-        let (effective, problems) = effective(self.site, object, terminal);
+        let (mut effective, problems) = effective(self.site, object, terminal);
         outcome.problems = problems;
+        let without = allowed.limit(object, &mut effective);
+        if terminal.seat.is_held() {
+            outcome.problems.extend(without);
+        }
+        outcome.problems.extend(no_seat(object, terminal));
         let servers = self.file_servers();
         for mac in &terminal.macs {
             let files = self.files(&object.id, terminal, *mac, &effective, &servers);
@@ -305,13 +350,15 @@ impl<'s> Render<'s> {
         let mut json = serde_json::to_vec(&file).expect("text keys and plain values");
         json.push(b'\n');
         let mut files = vec![(json_name(mac), Arc::from(json))];
+        let admission = admission(terminal, &self.shared.entitlement);
         let scripts = self.shared.templates.iter().zip(&self.script_servers);
         for ((script, template), servers) in scripts {
-            let context = ScriptContext::new(&file, servers);
-            let text = template.render_context(&context);
-            let text = text.unwrap_or_else(|_| {
-                let own = built_in(*script).render_context(&context);
-                own.expect("a template that a test has checked")
+            let context = ScriptContext::new(&file, servers, admission);
+            // A site's own template may know nothing of seats: who has none gets the script that says so.
+            let own = (admission == Admission::Seated).then(|| template.render_context(&context));
+            let text = own.and_then(Result::ok).unwrap_or_else(|| {
+                let text = self.shared.built_in(*script).render_context(&context);
+                text.expect("a template that a test has checked")
             });
             files.push((script_name(*script, mac), text.into_bytes().into()));
         }
@@ -322,8 +369,35 @@ impl<'s> Render<'s> {
     }
 }
 
+/// Whether the terminal boots by the licences.
+fn admission(terminal: &Terminal, entitlement: &Entitlement) -> Admission {
+    match terminal.seat.is_held() {
+        _ if entitlement.standby => Admission::Standby,
+        true => Admission::Seated,
+        false => Admission::NoSeat,
+    }
+}
+
+fn no_seat(object: &Object, terminal: &Terminal) -> Option<Problem> {
+    if terminal.seat.is_held() || !terminal.enabled {
+        return None;
+    }
+    let message = match terminal.seat.state {
+        SeatState::Released => "its seat was released: give it one, or disable it",
+        _ => "no seat is free: install a licence, or release the seat of another terminal",
+    };
+    Some(Problem {
+        code: "no_seat",
+        kind: Kind::Terminal.word(),
+        id: object.id.clone(),
+        name: object.body.name().to_owned(),
+        field: Some("seat".into()),
+        message: message.into(),
+    })
+}
+
 /// What the catalog says of a card of this terminal.
-fn card(id: &Id, terminal: &Terminal) -> StoredTerminal {
+fn card(id: &Id, terminal: &Terminal, admission: Admission) -> StoredTerminal {
     StoredTerminal {
         id: id.as_str().into(),
         name: terminal.name.as_str().into(),
@@ -331,8 +405,7 @@ fn card(id: &Id, terminal: &Terminal) -> StoredTerminal {
             .status_key
             .map_or(StatusKey::NONE, |key| StatusKey(*key.as_bytes())),
         enabled: terminal.enabled,
-        // There are no licences yet: whoever may boot has a seat.
-        seated: terminal.enabled,
+        seated: admission == Admission::Seated,
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod active;
 mod compile;
+mod counted;
 mod files;
 mod loaders;
 mod publisher;

@@ -34,6 +34,8 @@ pub(super) struct TerminalFile<'a> {
     modules: &'a [LoadedModule],
     terminal_servers: &'a [Session],
     instant_failover: bool,
+    windows_client: bool,
+    shared_keyboard_mouse: bool,
     display: Option<Display>,
     allow_shadowing: bool,
     status_monitors: Vec<&'a str>,
@@ -59,6 +61,19 @@ pub(super) struct FileServer<'a> {
 pub(super) struct ScriptContext<'a> {
     terminal: &'a TerminalFile<'a>,
     boot_servers: &'a [ScriptServer],
+    admission: Admission,
+}
+
+/// Whether a terminal boots by the licences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Admission {
+    /// It does.
+    Seated,
+    /// It holds no seat.
+    NoSeat,
+    /// This server boots nobody; the other one does.
+    Standby,
 }
 
 /// A boot server, as a template sees it.
@@ -97,6 +112,8 @@ impl<'a> TerminalFile<'a> {
             modules: &effective.modules.value,
             terminal_servers: &effective.terminal_servers.value,
             instant_failover: effective.instant_failover.value,
+            windows_client: effective.windows_client.value,
+            shared_keyboard_mouse: effective.shared_keyboard_mouse.value,
             display: effective.display.value,
             allow_shadowing: effective.allow_shadowing.value,
             status_monitors: monitors,
@@ -109,10 +126,15 @@ impl<'a> TerminalFile<'a> {
 }
 
 impl<'a> ScriptContext<'a> {
-    pub(super) fn new(terminal: &'a TerminalFile<'a>, boot_servers: &'a [ScriptServer]) -> Self {
+    pub(super) fn new(
+        terminal: &'a TerminalFile<'a>,
+        boot_servers: &'a [ScriptServer],
+        admission: Admission,
+    ) -> Self {
         ScriptContext {
             terminal,
             boot_servers,
+            admission,
         }
     }
 }
@@ -174,7 +196,7 @@ pub(super) fn sample_contexts() -> Vec<serde_json::Value> {
             "schema_version": SCHEMA_VERSION, "id": "0".repeat(32), "name": "sample", "mac": mac, "macs": [mac],
             "enabled": enabled, "address": null, "boot_servers": [], "enforce_boot_priority": false,
             "firmware": firmware, "modules": [], "terminal_servers": [], "instant_failover": false,
-            "display": null, "allow_shadowing": false, "status_monitors": [],
+            "windows_client": false, "shared_keyboard_mouse": false, "display": null, "allow_shadowing": false, "status_monitors": [],
             "status": {"port": STATUS_PORT, "key": null},
         })
     };
@@ -186,7 +208,7 @@ pub(super) fn sample_contexts() -> Vec<serde_json::Value> {
             (false, firmware.clone()),
         ] {
             contexts.push(serde_json::json!({
-                "terminal": terminal(enabled, firmware), "boot_servers": servers,
+                "terminal": terminal(enabled, firmware), "boot_servers": servers, "admission": "seated",
             }));
         }
     }

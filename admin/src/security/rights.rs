@@ -70,6 +70,8 @@ rights! {
     EventsRead "events.read" "see events, and the status of terminals",
     SyncRead "synchronization.read" "see how the pair stands, and what was changed on both servers",
     SyncWrite "synchronization.write" "pair and un-pair this server, and choose where both servers have changed something",
+    LicencesRead "licences.read" "see licences, and what they allow",
+    LicencesWrite "licences.write" "install and remove licences",
     MetricsRead "metrics.read" "read the metrics of the administration",
 }
 
@@ -169,10 +171,10 @@ impl BuiltInRole {
     pub const fn allows(self, right: Right) -> bool {
         use Right::{
             BootServersRead, EventsRead, FilesRead, FilesWrite, GroupsRead, GroupsWrite,
-            MetricsRead, ModelsRead, ModelsWrite, ModulesRead, ModulesWrite, PackagesRead,
-            PackagesWrite, ProblemsRead, PublicationRead, ServersRead, ServersWrite, SettingsRead,
-            SyncRead, TerminalsRead, TerminalsReplace, TerminalsShadow, TerminalsWrite,
-            UnknownAdopt, UnknownRead,
+            LicencesRead, MetricsRead, ModelsRead, ModelsWrite, ModulesRead, ModulesWrite,
+            PackagesRead, PackagesWrite, ProblemsRead, PublicationRead, ServersRead, ServersWrite,
+            SettingsRead, SyncRead, TerminalsRead, TerminalsReplace, TerminalsShadow,
+            TerminalsWrite, UnknownAdopt, UnknownRead,
         };
         let looks = matches!(
             right,
@@ -190,6 +192,7 @@ impl BuiltInRole {
                 | UnknownRead
                 | EventsRead
                 | SyncRead
+                | LicencesRead
                 | MetricsRead
         );
         let changes = matches!(

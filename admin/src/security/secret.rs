@@ -232,7 +232,7 @@ fn argon2id(password: &str, salt: &[u8], costs: (u32, u32, u32)) -> Option<[u8; 
     Some(out)
 }
 
-fn hex(octets: &[u8]) -> String {
+pub(crate) fn hex(octets: &[u8]) -> String {
     use core::fmt::Write;
     octets.iter().fold(
         String::with_capacity(2 * octets.len()),
@@ -243,7 +243,8 @@ fn hex(octets: &[u8]) -> String {
     )
 }
 
-fn unhex<const COUNT: usize>(text: &str) -> Option<[u8; COUNT]> {
+/// Lower case only: octets have one spelling.
+pub(crate) fn unhex<const COUNT: usize>(text: &str) -> Option<[u8; COUNT]> {
     let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if text.len() != 2 * COUNT || !text.as_bytes().iter().all(digit) {
         return None;

@@ -103,6 +103,7 @@ impl Server {
             listen: vec!["127.0.0.1:0".parse().expect("an address")],
             transport: Transport::Plain,
             hosts: vec!["plant.example".into()],
+            machine_id: dir.path().join("machine-id"),
             engine: "127.0.0.1:1".parse().expect("an address"),
             peer: "127.0.0.1:0".parse().expect("an address"),
             name: "test".into(),

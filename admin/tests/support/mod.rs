@@ -4,6 +4,7 @@
 
 pub(crate) mod api;
 pub(crate) mod plant;
+pub(crate) mod vendor;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use daybreak_admin::configuration::{Actor, ChangeError, Configuration, Edit, Expected};
 use daybreak_admin::edge::{Clock, Machine};
 use daybreak_admin::kind::{Body, Kind};
+use daybreak_admin::licensing::{Count, Entitlement};
 use daybreak_admin::object::{Id, Object};
 use serde_json::Value;
 
@@ -114,6 +116,18 @@ fn open(dir: &tempfile::TempDir, clock: &Arc<HandClock>) -> Arc<Configuration> {
     let path = dir.path().join("config.db");
     let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(clock);
     Arc::new(Configuration::open(&path, clock, Arc::new(Machine)).expect("open"))
+}
+
+/// As if licences for any number of everything were installed.
+pub(crate) fn unlimited(configuration: &Configuration) {
+    configuration.entitle(Entitlement {
+        seats: Count::Unlimited,
+        grants_none: None,
+        standby: false,
+        instant_failover: Count::Unlimited,
+        windows_client: Count::Unlimited,
+        shared_keyboard_mouse: Count::Unlimited,
+    });
 }
 
 /// Somebody who may do everything.

@@ -24,6 +24,7 @@ pub(crate) struct Plant {
 impl Plant {
     pub(crate) fn new() -> Self {
         let site = Site::new();
+        super::unlimited(&site.configuration);
         let boot = |kernel: &str| {
             json!([
                 {"architecture": "x86-64-uefi", "kernel": kernel, "initrds": ["initrd"], "arguments": "quiet ro"},

@@ -174,6 +174,13 @@ pub enum What {
         /// The name that it asked for.
         file: String,
     },
+    /// A terminal without a seat asked for a file of its own, and does not boot.
+    BootRefused {
+        /// Who.
+        client: Client,
+        /// The name that it asked for.
+        file: String,
+    },
     /// Events are missing.
     Lost {
         /// How many; at most, where it is not known exactly.
@@ -204,7 +211,8 @@ impl What {
             | What::BootFinished { client, .. }
             | What::BootFailed { client, .. }
             | What::Status { client, .. }
-            | What::UnknownTerminal { client, .. } => Some(client),
+            | What::UnknownTerminal { client, .. }
+            | What::BootRefused { client, .. } => Some(client),
             What::EngineStarted { .. } | What::EngineStopped | What::Lost { .. } => None,
         }
     }
@@ -288,6 +296,11 @@ impl Event {
             }
             What::UnknownTerminal { client, file } => {
                 out.u8(8);
+                out.client(client);
+                out.text(file);
+            }
+            What::BootRefused { client, file } => {
+                out.u8(10);
                 out.client(client);
                 out.text(file);
             }
@@ -422,6 +435,10 @@ impl In<'_> {
                 },
             },
             8 => What::UnknownTerminal {
+                client: self.client()?,
+                file: self.text()?,
+            },
+            10 => What::BootRefused {
                 client: self.client()?,
                 file: self.text()?,
             },

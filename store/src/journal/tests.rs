@@ -315,6 +315,7 @@ fn whats() -> impl Strategy<Value = What> {
         ),
         (clients(), report).prop_map(|(client, report)| What::Status { client, report }),
         (clients(), file()).prop_map(|(client, file)| What::UnknownTerminal { client, file }),
+        (clients(), file()).prop_map(|(client, file)| What::BootRefused { client, file }),
         (any::<u64>(), cause).prop_map(|(events, cause)| What::Lost { events, cause }),
     ]
 }

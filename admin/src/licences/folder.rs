@@ -1,0 +1,175 @@
+//! Licence files on the disk: `keys/licences/<id>.licence`, and the vendors' keys in `keys/vendors`.
+//!
+//! A file is written beside its place, synced and renamed, so a crash leaves the old one or the new one. What lies in the folders is
+//! read within bounds, and whatever else is there is left alone.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::licensing::VendorKeys;
+use crate::limits::{LICENCE_BYTES_MAX, LICENCES_MAX, VENDOR_KEYS_MAX};
+use crate::object::Id;
+
+const LICENCES: &str = "licences";
+const VENDORS: &str = "vendors";
+const LICENCE_ENDING: &str = "licence";
+const KEY_ENDING: &str = "pub";
+
+/// Keys that are built in, each as 64 hexadecimal digits, with commas between.
+const BUILT_IN: Option<&str> = option_env!("DAYBREAK_VENDOR_KEYS");
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Folder {
+    keys: PathBuf,
+}
+
+/// Why a file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct FileError {
+    path: String,
+    /// Why.
+    pub source: io::Error,
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.display().to_string();
+    move |source| FileError { path, source }
+}
+
+impl FileError {
+    /// About this file.
+    pub(super) fn of(path: &Path, source: io::Error) -> Self {
+        failed(path)(source)
+    }
+}
+
+impl Folder {
+    /// The folders in `keys`, made if they are not there.
+    pub(super) fn open(keys: PathBuf) -> Result<Self, FileError> {
+        for name in [LICENCES, VENDORS] {
+            let path = keys.join(name);
+            let mut builder = fs::DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(&path);
+            made.map_err(failed(&path))?;
+        }
+        Ok(Folder { keys })
+    }
+
+    /// Each licence file: its name, and as much of it as a licence may have and one octet.
+    pub(super) fn licences(&self) -> Result<Vec<(String, Vec<u8>)>, FileError> {
+        let files = self.files(LICENCES, LICENCE_ENDING, LICENCES_MAX)?;
+        let read = |path: PathBuf| {
+            let name = path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let text = bounded(&path, LICENCE_BYTES_MAX + 1).map_err(failed(&path))?;
+            Ok((name, text))
+        };
+        files.into_iter().map(read).collect()
+    }
+
+    /// The keys that are trusted: those built in, and those in the folder. A file that holds none is passed over.
+    pub(super) fn vendors(&self) -> Result<VendorKeys, FileError> {
+        let mut vendors = VendorKeys::default();
+        for digits in BUILT_IN.iter().flat_map(|keys| keys.split(',')) {
+            let key = VendorKeys::parse_key(&format!("daybreak-vendor-key {}", digits.trim()));
+            key.into_iter().for_each(|key| vendors.trust(key));
+        }
+        for path in self.files(VENDORS, KEY_ENDING, VENDOR_KEYS_MAX)? {
+            let text = bounded(&path, 256).map_err(failed(&path))?;
+            let key = core::str::from_utf8(&text)
+                .ok()
+                .and_then(VendorKeys::parse_key);
+            match key {
+                Some(key) => vendors.trust(key),
+                None => tracing::warn!(path = %path.display(), "this is no vendor's key"),
+            }
+        }
+        Ok(vendors)
+    }
+
+    /// Writes the file of a licence. On return it is on the disk.
+    pub(super) fn write_licence(&self, id: &Id, text: &str) -> Result<(), FileError> {
+        self.write(&self.licence(id), text)
+    }
+
+    /// Writes a vendor's key.
+    pub(super) fn write_vendor(&self, name: &str, text: &str) -> Result<(), FileError> {
+        let path = self
+            .keys
+            .join(VENDORS)
+            .join(name)
+            .with_extension(KEY_ENDING);
+        self.write(&path, text)
+    }
+
+    /// Removes the file of a licence; on return it is gone from the disk, if it was there.
+    pub(super) fn remove_licence(&self, id: &Id) -> Result<(), FileError> {
+        let path = self.licence(id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(&path)(error)),
+            Ok(()) => synced(&self.keys.join(LICENCES)),
+        }
+    }
+
+    fn licence(&self, id: &Id) -> PathBuf {
+        let name = format!("{id}.{LICENCE_ENDING}");
+        self.keys.join(LICENCES).join(name)
+    }
+
+    fn write(&self, path: &Path, text: &str) -> Result<(), FileError> {
+        let next = path.with_extension("next");
+        let written = || {
+            let _ = fs::remove_file(&next);
+            let mut options = fs::OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&next)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&next, path)
+        };
+        written().map_err(failed(path))?;
+        synced(path.parent().unwrap_or(&self.keys))
+    }
+
+    /// The plain files of this ending, by name; no more than `max`.
+    fn files(&self, folder: &str, ending: &str, max: usize) -> Result<Vec<PathBuf>, FileError> {
+        let folder = self.keys.join(folder);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(failed(&folder))? {
+            let entry = entry.map_err(failed(&folder))?;
+            let plain = entry.file_type().map_err(failed(&folder))?.is_file();
+            let path = entry.path();
+            if plain && path.extension().is_some_and(|found| found == ending) {
+                found.push(path);
+            }
+        }
+        found.sort_unstable();
+        found.truncate(max);
+        Ok(found)
+    }
+}
+
+/// The beginning of a file.
+fn bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?
+        .take(bytes_max as u64)
+        .read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn synced(folder: &Path) -> Result<(), FileError> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(failed(folder))
+}

@@ -1,0 +1,26 @@
+//! Licensing: what the licences of a site allow, and nothing of how they come here. No clock, no file, no socket: the time and
+//! the texts are arguments.
+//!
+//! - [`InstallationId`]: what a licence is bound to.
+//! - [`VendorKeys`], [`sign`]: the licence file, read strictly or refused by name ([`LicenceError`]).
+//! - [`Licence`]: a master licence with its product licences.
+//! - [`status()`]: what the installed ones allow this server now, alone or in a pair.
+//! - [`Seat`]: what a terminal holds, and how two of them become one when servers merge.
+//!
+//! Invariants: nothing is granted beyond the entitlement that this server knows; who holds a seat keeps it, whatever
+//! happens to a licence, a clock or the other server.
+
+mod envelope;
+mod installation;
+mod licence;
+mod seat;
+mod status;
+
+pub use envelope::{KeyId, LicenceError, VendorKeys, sign};
+pub use installation::{InstallationId, InstallationIdError};
+pub use licence::{Licence, Product, ProductLicence, Redundancy, SCHEMA_VERSION};
+pub use seat::{Seat, SeatState};
+pub use status::{
+    Agreement, Count, Entitlement, GrantsNone, PairView, Situation, Standing, Status, Summary,
+    Warning, status,
+};

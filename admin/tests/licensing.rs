@@ -1,0 +1,8 @@
+//! What licences allow, as tables; and licence files that are refused, each by its name.
+
+mod support;
+
+#[path = "licensing/files.rs"]
+mod files;
+#[path = "licensing/table.rs"]
+mod table;
