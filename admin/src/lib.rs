@@ -8,6 +8,7 @@
 //! It never talks to the engine: publishing is what the engine sees.
 #![forbid(unsafe_code)]
 
+pub mod authority;
 pub mod bulk;
 pub mod command;
 pub mod configuration;
