@@ -211,6 +211,66 @@ fn clients_are_told_their_file_by_broadcast_and_alone_and_other_dhcp_servers_of_
 }
 
 #[test]
+fn a_relay_is_answered_where_that_is_asked_for_and_nowhere_else() {
+    const TEST: &str = "a_relay_is_answered_where_that_is_asked_for_and_nowhere_else";
+    in_own_network(TEST, "ip link set lo up", || {
+        let data = tempfile::tempdir().unwrap();
+        publish(data.path(), &[("undionly.kpxe", b"program")]);
+        let machine = Machine::new();
+        let mut passed_on = message(1, Ipv4Addr::UNSPECIFIED);
+        passed_on[24..28].copy_from_slice(&CLIENT.octets());
+        let (relay, server) = (socket(67), SocketAddrV4::new(SERVER, 67));
+        let arguments = ["--listen", "0.0.0.0:0", "--proxy-dhcp", "server"];
+        {
+            let _engine = machine.engine(data.path(), &arguments);
+            // It is up, and answers neighbours.
+            let everybody = SocketAddrV4::new(Ipv4Addr::BROADCAST, 67);
+            ask(&socket(68), &message(1, Ipv4Addr::UNSPECIFIED), everybody);
+            relay.send_to(&passed_on, server).unwrap();
+            let mut room = [0; 1500];
+            // Until nothing more comes; what was asked of everybody comes back to here.
+            while relay.recv_from(&mut room).is_ok() {
+                assert_eq!(room[0], 1, "the relay is not answered");
+            }
+        }
+        let arguments = [&arguments[..], &["--proxy-dhcp-relayed"]].concat();
+        let _engine = machine.engine(data.path(), &arguments);
+        let (offer, from) = ask(&relay, &passed_on, server);
+        names_the_file(&offer, 2);
+        assert_eq!(offer[24..28], CLIENT.octets());
+        assert_eq!(from, server.into());
+    });
+}
+
+#[test]
+fn an_interface_without_an_address_is_not_answered_on_and_that_is_said() {
+    const TEST: &str = "an_interface_without_an_address_is_not_answered_on_and_that_is_said";
+    in_own_network(TEST, "ip link set lo up", || {
+        let data = tempfile::tempdir().unwrap();
+        publish(data.path(), &[("undionly.kpxe", b"program")]);
+        let machine = Machine::new();
+        run(machine
+            .inside("ip")
+            .args(["address", "flush", "dev", "server"]));
+        let arguments = ["--listen", "0.0.0.0:0", "--proxy-dhcp", "server"];
+        let engine = machine.engine(data.path(), &arguments);
+        let client = socket(68);
+        let everybody = SocketAddrV4::new(Ipv4Addr::BROADCAST, 67);
+        eventually("a warning", || {
+            let _ = client.send_to(&message(1, Ipv4Addr::UNSPECIFIED), everybody);
+            engine.find("the interface has no IPv4 address")
+        });
+        // Once it has one, there is nothing more to do.
+        let address = format!("{SERVER}/24");
+        run(machine
+            .inside("ip")
+            .args(["address", "add", &address, "dev", "server"]));
+        let (offer, _) = ask(&client, &message(1, Ipv4Addr::UNSPECIFIED), everybody);
+        names_the_file(&offer, 2);
+    });
+}
+
+#[test]
 fn an_interface_that_is_not_there_and_a_port_that_another_has_are_refused_with_what_to_do() {
     const TEST: &str =
         "an_interface_that_is_not_there_and_a_port_that_another_has_are_refused_with_what_to_do";

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SERVERS: [&str; 2] = ["127.0.0.11", "127.0.0.12"];
 const TERMINAL: &str = "127.0.0.13";
 
-/// A client whose keyboard and screen are pipes.
+/// A client, its keyboard and its screen.
 struct Client {
     process: Child,
     keys: ChildStdin,
@@ -25,13 +25,34 @@ struct Client {
 }
 
 impl Client {
+    /// Its keyboard and its screen are pipes.
     fn start(settings: &Path, args: &[&str]) -> Client {
-        let mut command: Command = programs::dying_with_test(programs::ours("daybreak-loadtest"));
+        let mut command = programs::dying_with_test(programs::ours("daybreak-loadtest"));
+        command.args(arguments(settings, args));
+        Client::of(command)
+    }
+
+    /// They are a terminal, behind pipes.
+    fn on_a_terminal(settings: &Path, args: &[&str]) -> Client {
+        let program = programs::ours("daybreak-loadtest");
+        let program = program.to_str().expect("a plain path").to_owned();
+        let words: Vec<String> = std::iter::once(program)
+            .chain(arguments(settings, args))
+            .map(|word| format!("'{word}'"))
+            .collect();
+        let mut command = programs::dying_with_test(programs::system("script"));
+        command.args([
+            "--quiet",
+            "--return",
+            "--command",
+            &words.join(" "),
+            "/dev/null",
+        ]);
+        Client::of(command)
+    }
+
+    fn of(mut command: Command) -> Client {
         command
-            .args(["client", "--file", "boot.txt,image", "--settings"])
-            .arg(settings)
-            .args(["--timeout", "0.3", "--tries", "2", "--watch-seconds", "0.3"])
-            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
@@ -81,6 +102,14 @@ impl Drop for Client {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn arguments(settings: &Path, args: &[&str]) -> Vec<String> {
+    let settings = settings.to_str().expect("a plain path");
+    let usual = ["client", "--file", "boot.txt,image", "--settings", settings];
+    let patience = ["--timeout", "0.3", "--tries", "2", "--watch-seconds", "0.3"];
+    let words = [&usual[..], &patience, args].concat();
+    words.into_iter().map(str::to_owned).collect()
 }
 
 fn site() -> Site {
@@ -167,5 +196,26 @@ fn a_client_with_dhcp_takes_the_servers_of_option_66_and_asks_until_one_answers(
     let _second = sites[1].engine_on(&address.to_string(), &[]);
     client.shows(&format!("served by {address}; moved"));
     assert!(!settings.exists(), "nothing was set");
+    client.switch_off();
+}
+
+#[test]
+fn on_a_terminal_keys_need_no_enter_and_lines_begin_at_the_left() {
+    let sites = [site(), site()];
+    let [first, _second] = pair(&sites);
+    let address = first.address();
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = folder.path().join("terminal.toml");
+    let port = address.port().to_string();
+    let args = ["--port", &port, "--menu-seconds", "60"];
+    let mut client = Client::on_a_terminal(&settings, &args);
+    client.shows("Press the space bar");
+    client.press(" ");
+    client.shows("(S) save and boot\r\n");
+    // A slip of the finger, taken back.
+    client.press(&format!("a{TERMINAL}9\u{7f}\r"));
+    client.shows(&format!("(A) terminal address  {TERMINAL}\r\n"));
+    client.press(&format!("c{}\rs", SERVERS[0]));
+    client.shows(&format!("served by {address}.\r\n"));
     client.switch_off();
 }

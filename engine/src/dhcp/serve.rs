@@ -12,6 +12,7 @@ use std::time::Duration;
 use daybreak_tftp::Time;
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::request::is_hosts;
 use super::{
     Answer, BOOT_SERVER_PORT, Firmware, ProxyDhcp, SERVER_PORT, Server, Silence, Way, react,
 };
@@ -118,7 +119,7 @@ impl Door {
             // A machine without an address, or port 0, could not be answered.
             Door::BootServer => {
                 let from = datagram.source;
-                let answerable = super::request::is_hosts(*from.ip()) && from.port() != 0;
+                let answerable = is_hosts(*from.ip()) && from.port() != 0;
                 (to_us && answerable).then_some(Way::BootServer(from))
             }
         }
@@ -201,6 +202,17 @@ impl Talker<'_> {
             http_port,
             ..
         } = self.serving;
+        if !is_hosts(datagram.local) {
+            Tally::add(&tally.proxy_dhcp_send_errors, 1);
+            if let Some(suppressed) = self.quiet.lets(Cause::ProxyDhcpUnsent, now) {
+                tracing::warn!(
+                    interface,
+                    suppressed,
+                    "ProxyDHCP: no answers, as the interface has no IPv4 address to name"
+                );
+            }
+            return;
+        }
         let server = Server {
             address: datagram.local,
             http_port: *http_port,
