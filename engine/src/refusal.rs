@@ -149,7 +149,8 @@ fn dhcp_advice(source: &io::Error) -> &'static str {
             "It needs the capability CAP_NET_BIND_SERVICE, as port 69 does"
         }
         Some(libc::EADDRINUSE) => {
-            "Another PXE service of this machine has it (`ss -lunp`, as root, names it): stop it, or leave out --proxy-dhcp"
+            "Another service of this machine has it, and does not share it (`ss -lunp`, as root, names it): a DHCP server must bind to its \
+             interfaces only (dnsmasq: bind-dynamic), another PXE service must go; or leave out --proxy-dhcp"
         }
         _ => "Without --proxy-dhcp the engine starts",
     }
