@@ -151,6 +151,18 @@ pub struct Api<'a> {
     headers: Vec<String>,
 }
 
+impl<'a> Api<'a> {
+    /// A client of whatever answers there, with an API key.
+    #[must_use]
+    pub fn at(url: &'a str, key: &str) -> Self {
+        Api {
+            url,
+            host: None,
+            headers: vec![format!("Authorization: Bearer {key}")],
+        }
+    }
+}
+
 impl Api<'_> {
     /// The API key that it sends.
     #[must_use]

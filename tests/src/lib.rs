@@ -2,6 +2,7 @@
 //!
 //! - [`site`]: a private data directory, with the real `daybreak-admin` and `daybreak-engine` on it.
 //! - [`administration`]: the real `daybreak-admin serve`, and a client of its API.
+//! - [`pair`]: boot servers as they stand in pairs.
 //! - [`client`]: the TFTP clients of Debian: curl, tftp-hpa, atftp.
 //! - [`host`]: a private network or mount namespace, gone with the test that made it.
 //! - [`vm`]: a virtual machine that boots over the network, on a wire of its own.
@@ -25,6 +26,7 @@ pub mod corpus;
 pub mod host;
 pub mod metrics;
 pub mod page;
+pub mod pair;
 pub mod poll;
 pub mod process;
 pub mod programs;

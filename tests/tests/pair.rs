@@ -1,131 +1,16 @@
 //! Two real servers on this machine, each its administration and its engine: paired by a code, the same ever after.
 
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
-
-use daybreak_tests::administration::{Administration, Api};
 use daybreak_tests::client::{Client, Fetch};
+use daybreak_tests::pair::{PATIENCE, Server, pair, terminal};
 use daybreak_tests::poll;
-use daybreak_tests::site::{Engine, Site};
 use serde_json::{Value, json};
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A server whose administration can be stopped and started again, under the same addresses.
-struct Server {
-    name: &'static str,
-    site: Site,
-    engine: Engine,
-    peer: SocketAddr,
-    administration: Option<Administration>,
-    key: String,
-}
-
-impl Server {
-    fn new(name: &'static str) -> Self {
-        let site = Site::new();
-        site.import(&format!("only-on-{name}"), name.as_bytes());
-        let engine = site.engine(&[]);
-        let peer = free_port();
-        let mut server = Server {
-            name,
-            site,
-            engine,
-            peer,
-            administration: None,
-            key: String::new(),
-        };
-        server.start();
-        let api = server.administration().set_up();
-        server.key = api.key().expect("a key").to_owned();
-        server
-    }
-
-    fn start(&mut self) {
-        let peer = self.peer.to_string();
-        let args = ["--peer-listen", &peer, "--name", self.name];
-        self.administration = Some(self.site.administration(&args));
-    }
-
-    fn stop(&mut self) {
-        let administration = self.administration.take().expect("it runs");
-        assert!(administration.terminate(PATIENCE).success());
-    }
-
-    fn administration(&self) -> &Administration {
-        self.administration.as_ref().expect("it runs")
-    }
-
-    fn api(&self) -> Api<'_> {
-        self.administration().with_key(&self.key)
-    }
-
-    fn status(&self) -> Value {
-        self.api().get("/api/v1/sync/status").expect(200).json()
-    }
-
-    fn wait_for_state(&self, state: &str) {
-        let what = format!("{} is {state}", self.name);
-        poll::until(&what, PATIENCE, || {
-            let status = self.status();
-            (status["state"] == state).then_some(()).or_else(|| {
-                assert_ne!(status["state"], "error", "{status}");
-                None
-            })
-        });
-    }
-
-    /// Waits until the engine serves this under this name.
-    fn wait_until_served(&self, name: &str, content: &[u8]) {
-        poll::until(&format!("{name} on {}", self.name), PATIENCE, || {
-            let fetched = Fetch::new(Client::Curl, self.engine.address()).run(name);
-            fetched.content.filter(|served| served == content).map(drop)
-        });
-    }
-
-    fn terminal(&self, id: &str) -> Option<Value> {
-        let answer = self.api().get(&format!("/api/v1/terminals/{id}"));
-        (answer.status == 200).then(|| answer.json()["body"].clone())
-    }
-
-    fn upload(&self, name: &str, content: &[u8]) {
-        let file = self.site.source(name, content);
-        let path = format!("/api/v1/files/{name}");
-        let file = file.to_str().expect("a plain path");
-        let answer = self.api().curl("PUT", &path, &["--upload-file", file]);
-        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
-    }
-}
-
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
-}
-
-/// Shows a code on one and gives it to the other.
-fn pair(shows: &Server, joins: &Server) -> Value {
-    let code = shows
-        .api()
-        .send("POST", "/api/v1/sync/pairing/code", &json!({}));
-    let code = code.expect(201).json();
-    let address = format!("127.0.0.1:{}", code["port"]);
-    let join = json!({"address": address, "code": code["code"]});
-    let joined = joins.api().send("POST", "/api/v1/sync/pairing", &join);
-    let joined = joined.expect(201).json();
-    assert_eq!(joined["fingerprint"], code["fingerprint"]);
-    joined
-}
-
-fn terminal(name: &str, number: u8) -> Value {
-    json!({"name": name, "macs": [format!("52:54:00:00:00:{number:02x}")]})
-}
 
 #[test]
 fn what_is_changed_on_one_is_on_the_other_and_served_by_its_engine() {
     let (a, b) = (Server::new("a"), Server::new("b"));
     assert_eq!(a.status()["state"], "disabled");
     let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
-    pair(&a, &b);
+    let _ = pair(&a, &b);
     for server in [&a, &b] {
         server.wait_for_state("in-sync");
     }
@@ -155,7 +40,7 @@ fn what_is_changed_on_one_is_on_the_other_and_served_by_its_engine() {
     a.upload("firmware/linux/1/vmlinuz", &image);
     b.wait_until_served("firmware/linux/1/vmlinuz", &image);
     let file = "terminals/52:54:00:00:00:01.json";
-    let rendered = Fetch::new(Client::Curl, a.engine.address()).run(file);
+    let rendered = Fetch::new(Client::Curl, a.tftp()).run(file);
     b.wait_until_served(file, &rendered.content.expect("rendered"));
 
     // A third is refused, on either side.
@@ -182,7 +67,7 @@ fn what_is_changed_on_one_is_on_the_other_and_served_by_its_engine() {
 fn each_is_changed_while_the_other_is_down_and_both_are_the_same_afterwards() {
     let (mut a, mut b) = (Server::new("a"), Server::new("b"));
     let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
-    pair(&a, &b);
+    let _ = pair(&a, &b);
     b.wait_for_state("in-sync");
     assert!(b.terminal(&one).is_some());
     b.stop();
@@ -264,7 +149,7 @@ fn a_pair_is_made_with_the_code_alone_ended_on_either_side_and_made_anew() {
     assert_eq!(b.status()["state"], "disabled");
     let one = b.api().create("/api/v1/terminals", &terminal("one", 1));
     assert_eq!(a.api().delete("/api/v1/sync/pairing").status, 204);
-    pair(&b, &a);
+    let _ = pair(&b, &a);
     a.wait_for_state("in-sync");
     assert!(a.terminal(&one).is_some());
     assert_eq!(a.status()["role"], "primary", "whoever had a role keeps it");
@@ -276,7 +161,7 @@ fn a_pair_is_made_with_the_code_alone_ended_on_either_side_and_made_anew() {
 #[test]
 fn c99_a_mirrored_secondary_refuses_changes_with_a_clear_message_and_still_boots() {
     let (a, b) = (Server::new("a"), Server::new("b"));
-    pair(&a, &b);
+    let _ = pair(&a, &b);
     b.wait_for_state("in-sync");
     let mirrored = json!({"key": "synchronization", "value": {"mode": "mirrored"}});
     a.api()
@@ -293,7 +178,7 @@ fn c99_a_mirrored_secondary_refuses_changes_with_a_clear_message_and_still_boots
     assert_eq!(refused["code"], "mirrored_secondary");
     let message = refused["message"].as_str().expect("a message");
     assert!(message.contains("primary, a (127.0.0.1:"), "{message}");
-    let file = b.site.source("text", b"text");
+    let file = b.site().source("text", b"text");
     let file = file.to_str().expect("a plain path");
     b.api()
         .curl("PUT", "/api/v1/files/text", &["--upload-file", file])
@@ -315,4 +200,28 @@ fn c99_a_mirrored_secondary_refuses_changes_with_a_clear_message_and_still_boots
     b.api()
         .send("POST", "/api/v1/terminals", &terminal("two", 2))
         .expect(201);
+}
+
+/// Prints how long changes take. `cargo test -p daybreak-tests --test pair -- --ignored --nocapture`
+#[test]
+#[ignore = "long: make test-long"]
+fn c98_of_a_thousand_changes_99_in_100_are_on_the_other_server_within_a_second() {
+    const CHANGES: u32 = 1000;
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let mut took: Vec<std::time::Duration> = Vec::new();
+    for number in 1..=CHANGES {
+        let name = format!("t{number}");
+        let id = a
+            .api()
+            .create("/api/v1/terminals", &terminal(&name, number));
+        let done = std::time::Instant::now();
+        poll::until("the change", PATIENCE, || b.terminal(&id));
+        took.push(done.elapsed());
+    }
+    took.sort_unstable();
+    let [median, p99, most] = [500, 990, 1000].map(|rank| took[rank - 1]);
+    println!("from acknowledged on a to read on b: median {median:?}, p99 {p99:?}, most {most:?}");
+    assert!(p99 < std::time::Duration::from_secs(1), "{p99:?}");
 }

@@ -1,0 +1,188 @@
+//! Boot servers as they stand in pairs: each its administration and its engine, and what operators do with them.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::administration::{Administration, Api};
+use crate::client::{Client, Fetch};
+use crate::poll;
+use crate::site::{Engine, Site};
+
+/// How long anything of a pair may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server whose programs can be ended and started again, under the same addresses.
+#[derive(Debug)]
+pub struct Server {
+    name: &'static str,
+    site: Site,
+    tftp: SocketAddr,
+    http: SocketAddr,
+    peer: SocketAddr,
+    engine: Option<Engine>,
+    administration: Option<Administration>,
+    key: String,
+}
+
+impl Server {
+    /// One that was set up, with a file of its own.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        let site = Site::new();
+        site.import(&format!("only-on-{name}"), name.as_bytes());
+        let mut server = Server {
+            name,
+            site,
+            tftp: "127.0.0.1:0".parse().expect("an address"),
+            http: free_port(),
+            peer: free_port(),
+            engine: None,
+            administration: None,
+            key: String::new(),
+        };
+        server.start_engine();
+        server.start();
+        let api = server.administration().set_up();
+        server.key = api.key().expect("a key").to_owned();
+        server
+    }
+
+    /// Starts the engine.
+    pub fn start_engine(&mut self) {
+        let engine = self.site.engine_on(&self.tftp.to_string(), &[]);
+        self.tftp = engine.address();
+        self.engine = Some(engine);
+    }
+
+    /// Kills the engine (SIGKILL).
+    pub fn kill_engine(&mut self) {
+        self.engine.take().expect("it runs").kill();
+    }
+
+    /// Starts the administration.
+    pub fn start(&mut self) {
+        let (http, peer) = (self.http.to_string(), self.peer.to_string());
+        let args = ["--peer-listen", &peer, "--name", self.name];
+        self.administration = Some(self.site.administration_on(&http, &args));
+    }
+
+    /// Kills the administration (SIGKILL).
+    pub fn kill(&mut self) {
+        self.administration.take().expect("it runs").kill();
+    }
+
+    /// Ends the administration in order.
+    pub fn stop(&mut self) {
+        let administration = self.administration.take().expect("it runs");
+        assert!(administration.terminate(PATIENCE).success());
+    }
+
+    /// The running administration.
+    #[must_use]
+    pub fn administration(&self) -> &Administration {
+        self.administration.as_ref().expect("it runs")
+    }
+
+    /// Its data directory, and what else belongs to its place.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Where its engine answers.
+    #[must_use]
+    pub fn tftp(&self) -> SocketAddr {
+        self.tftp
+    }
+
+    /// Where it listens for the other server.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Where its administration answers, and the key for that.
+    #[must_use]
+    pub fn url_and_key(&self) -> (String, String) {
+        (format!("http://{}", self.http), self.key.clone())
+    }
+
+    /// A client with every right.
+    #[must_use]
+    pub fn api(&self) -> Api<'_> {
+        self.administration().with_key(&self.key)
+    }
+
+    /// How the pair stands.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        self.api().get("/api/v1/sync/status").expect(200).json()
+    }
+
+    /// Waits until the pair is in this state.
+    pub fn wait_for_state(&self, state: &str) {
+        let what = format!("{} is {state}", self.name);
+        poll::until(&what, PATIENCE, || {
+            let status = self.status();
+            (status["state"] == state).then_some(()).or_else(|| {
+                assert_ne!(status["state"], "error", "{status}");
+                None
+            })
+        });
+    }
+
+    /// Waits until the engine serves this under this name.
+    pub fn wait_until_served(&self, name: &str, content: &[u8]) {
+        poll::until(&format!("{name} on {}", self.name), PATIENCE, || {
+            let fetched = Fetch::new(Client::Curl, self.tftp).run(name);
+            fetched.content.filter(|served| served == content).map(drop)
+        });
+    }
+
+    /// What a terminal says; nothing, if there is none.
+    #[must_use]
+    pub fn terminal(&self, id: &str) -> Option<Value> {
+        let answer = self.api().get(&format!("/api/v1/terminals/{id}"));
+        (answer.status == 200).then(|| answer.json()["body"].clone())
+    }
+
+    /// Uploads a file.
+    pub fn upload(&self, name: &str, content: &[u8]) {
+        let file = self.site.source(name, content);
+        let path = format!("/api/v1/files/{name}");
+        let file = file.to_str().expect("a plain path");
+        let answer = self.api().curl("PUT", &path, &["--upload-file", file]);
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+    }
+}
+
+/// A port that nobody uses now.
+#[must_use]
+pub fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+/// Shows a code on one and gives it to the other.
+#[must_use]
+pub fn pair(shows: &Server, joins: &Server) -> Value {
+    let code = shows
+        .api()
+        .send("POST", "/api/v1/sync/pairing/code", &json!({}));
+    let code = code.expect(201).json();
+    let address = format!("127.0.0.1:{}", code["port"]);
+    let join = json!({"address": address, "code": code["code"]});
+    let joined = joins.api().send("POST", "/api/v1/sync/pairing", &join);
+    let joined = joined.expect(201).json();
+    assert_eq!(joined["fingerprint"], code["fingerprint"]);
+    joined
+}
+
+/// A terminal with the card of this number.
+#[must_use]
+pub fn terminal(name: &str, number: u32) -> Value {
+    let [_, a, b, c] = number.to_be_bytes();
+    json!({"name": name, "macs": [format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")]})
+}
