@@ -168,6 +168,10 @@ pub const ONLINE_MS: u64 = 2 * 60 * 1000;
 
 /// How often the journal of events is looked at.
 pub const EVENTS_LOOK: Duration = Duration::from_millis(200);
+/// Events of the administration itself that wait to be stored. Beyond it: the oldest are left out.
+pub const EVENTS_NOTED_MAX: usize = 1024;
+/// Addresses that a name is said to have. Beyond it: left out.
+pub const ADDRESSES_OF_A_NAME_MAX: usize = 16;
 /// How often old events are looked for.
 pub const EVENTS_RETAIN_EVERY: Duration = Duration::from_secs(60);
 /// Events removed at a time, so that new ones need not wait.
@@ -230,6 +234,10 @@ pub const DIAL_AGAIN_MAX: Duration = Duration::from_secs(2);
 pub const DIAL_AGAIN_REFUSED: Duration = Duration::from_secs(5);
 /// How long the two still speak to each other after synchronization was switched off.
 pub const LINK_LINGERS: Duration = Duration::from_secs(1);
+/// How long the other server may be silent in a manual synchronization. Beyond it: it is given up.
+pub const MANUAL_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Differences of a plan that are listed. Beyond it: counted only.
+pub const DIFFERENCES_SHOWN_MAX: usize = 1000;
 /// How often is looked whether all images are here that objects name.
 pub const IMAGES_LOOKED_AT: Duration = Duration::from_secs(60);
 /// How often objects that were deleted long ago are forgotten.

@@ -225,3 +225,104 @@ fn c98_of_a_thousand_changes_99_in_100_are_on_the_other_server_within_a_second()
     println!("from acknowledged on a to read on b: median {median:?}, p99 {p99:?}, most {most:?}");
     assert!(p99 < std::time::Duration::from_secs(1), "{p99:?}");
 }
+
+#[test]
+fn a_server_is_made_the_same_as_the_other_by_hand_and_a_stale_plan_is_refused() {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let off = json!({"key": "synchronization", "value": {"enabled": false}});
+    let setting = "/api/v1/settings/synchronization";
+    a.api().send("PUT", setting, &off).expect(201);
+    for server in [&a, &b] {
+        server.wait_for_state("disabled");
+    }
+    let image: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    a.upload("new.bin", &image);
+    let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
+    let other = b.api().create("/api/v1/terminals", &terminal("other", 2));
+    let plan = |server: &Server| -> Value {
+        let wanted = json!({"source": "partner"});
+        let plan = server.api().send("POST", "/api/v1/sync/plans", &wanted);
+        plan.expect(201).json()
+    };
+    let stale = plan(&b);
+    assert_eq!(
+        (&stale["source"], &stale["destination"]),
+        (&json!("a"), &json!("b"))
+    );
+    let shown: Vec<_> = stale["differences"]
+        .as_array()
+        .expect("differences")
+        .iter()
+        .collect();
+    let shown: Vec<_> = shown
+        .iter()
+        .map(|item| (&item["name"], &item["action"]))
+        .collect();
+    assert!(
+        shown.contains(&(&json!("new.bin"), &json!("add"))),
+        "{shown:?}"
+    );
+    assert!(shown.contains(&(&json!("one"), &json!("add"))), "{shown:?}");
+    assert!(
+        shown.contains(&(&json!("other"), &json!("delete"))),
+        "{shown:?}"
+    );
+
+    // Somebody changes something before it is confirmed: nothing is done.
+    let two = b.api().create("/api/v1/terminals", &terminal("two", 3));
+    let run = |plan: &Value| -> Value {
+        let run = b
+            .api()
+            .send("POST", "/api/v1/sync/runs", &json!({"plan": plan["id"]}));
+        let id = run.expect(202).json()["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
+        poll::until("the end of the run", PATIENCE, || {
+            let run = b
+                .api()
+                .get(&format!("/api/v1/sync/runs/{id}"))
+                .expect(200)
+                .json();
+            (run["state"] != "running").then_some(run)
+        })
+    };
+    let refused = run(&stale);
+    assert_eq!(refused["state"], "failed");
+    assert!(
+        refused["error"]
+            .as_str()
+            .expect("why")
+            .contains("has changed since"),
+        "{refused}"
+    );
+    assert!(
+        b.terminal(&other).is_some() && b.terminal(&two).is_some() && b.terminal(&one).is_none()
+    );
+
+    let done = run(&plan(&b));
+    assert_eq!(done["state"], "done", "{done}");
+    assert_eq!(
+        (&done["objects_done"], &done["bytes_done"]),
+        (&done["objects"], &done["bytes"])
+    );
+    let copy = b.site().data().join(done["copy"].as_str().expect("a copy"));
+    assert!(std::fs::metadata(copy).expect("it is there").len() > 0);
+    assert!(
+        b.terminal(&one).is_some() && b.terminal(&other).is_none() && b.terminal(&two).is_none()
+    );
+    b.wait_until_served("new.bin", &image);
+    assert_eq!(plan(&b)["total"], 0);
+
+    // Automatic synchronization goes on from there, and brings nothing back.
+    let on = json!({"key": "synchronization", "value": {"enabled": true}});
+    for server in [&a, &b] {
+        server.api().send("PUT", setting, &on).expect(200);
+    }
+    for server in [&a, &b] {
+        server.wait_for_state("in-sync");
+        assert!(server.terminal(&one).is_some() && server.terminal(&other).is_none());
+    }
+}

@@ -3,8 +3,10 @@
 //!
 //! Nothing is refused here: uniqueness and references are rules for operators, and what a merge breaks is listed as a problem.
 
-use daybreak_sync::host::{Batch, Taken, Trace, Write, renewed, resolved, take_in};
-use daybreak_sync::{Head, NodeId, ObjectKey, Row};
+use std::collections::BTreeMap;
+
+use daybreak_sync::host::{Batch, Taken, Trace, Write, overwritten, renewed, resolved, take_in};
+use daybreak_sync::{Body, Head, NodeId, ObjectKey, Row};
 
 use super::{Actor, ChangeError, Configuration};
 use crate::database::{AuditRow, Commit, Database, DatabaseError, FileRow};
@@ -143,6 +145,47 @@ impl Configuration {
         })?;
         self.show_written(&writes, book.head());
         Ok(())
+    }
+
+    /// Makes these objects what is said of each, and nothing else, in one transaction, if `holds` still says yes of the rows
+    /// that there are. It counts as an edit that has seen everything here.
+    pub fn overwrite<E>(
+        &self,
+        actor: &Actor,
+        steps: &BTreeMap<ObjectKey, Option<Body>>,
+        holds: impl FnOnce(&[Row]) -> Result<(), E>,
+    ) -> Result<Result<(), E>, DatabaseError> {
+        let mut writer = self.writer();
+        let database = &mut writer.database;
+        if let Err(refused) = holds(&database.rows()?) {
+            return Ok(Err(refused));
+        }
+        let mut book = database.book().clone();
+        let mut clock = database.clock();
+        let now_ms = self.now_ms();
+        let mut writes = Vec::with_capacity(steps.len());
+        for (key, body) in steps {
+            let before = database.row(key)?;
+            let stamp = clock.stamp(now_ms);
+            writes.push(overwritten(
+                &mut book,
+                before.as_ref(),
+                key,
+                stamp,
+                body.clone(),
+            ));
+        }
+        let audit = audited(database, &writes, &actor.name, now_ms)?;
+        database.commit(&Commit {
+            book: &book,
+            clock,
+            writes: &writes,
+            audit: &audit,
+            files: &[],
+            now_ms,
+        })?;
+        self.show_written(&writes, book.head());
+        Ok(Ok(()))
     }
 
     /// Lets readers see what these writes have made. The lock of the writer is held.

@@ -149,6 +149,16 @@ impl Book {
         Ok(())
     }
 
+    /// Stores what did not come from the journal: all of it, or nothing.
+    pub fn store_rows(&mut self, rows: &[EventRow]) -> Result<(), DatabaseError> {
+        let transaction = self.begin()?;
+        for row in rows {
+            insert(&transaction, row)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
     /// Forgets positions of files that are gone, but not the last: it tells what was read.
     pub fn forget_positions(&mut self, there: &[u64]) -> Result<(), DatabaseError> {
         let Some(first) = there.first() else {

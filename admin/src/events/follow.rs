@@ -1,5 +1,6 @@
 //! Following the journal, on a thread of its own.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use super::row::EventRow;
 use crate::configuration::Configuration;
 use crate::database::DatabaseError;
 use crate::kind::{Kind, MacAddress};
-use crate::limits::{EVENTS_LOOK, EVENTS_RETAIN_EVERY};
+use crate::limits::{EVENTS_LOOK, EVENTS_NOTED_MAX, EVENTS_RETAIN_EVERY};
 use crate::object::Id;
 use crate::unknown::{Sighting, seen_unknown};
 
@@ -38,13 +39,18 @@ pub struct FollowerCounts {
 pub struct Follower {
     reader: Mutex<Book>,
     newest: watch::Receiver<i64>,
+    noted: Noted,
     counts: Arc<FollowerCounts>,
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Events that do not come from the journal, until they are stored.
+type Noted = Arc<Mutex<VecDeque<EventRow>>>;
+
 struct Following {
     book: Book,
+    noted: Noted,
     journal: Journal,
     configuration: Arc<Configuration>,
     publish: Box<dyn Fn() + Send>,
@@ -81,8 +87,10 @@ impl Follower {
         let (newest, seen) = watch::channel(book.last()?);
         let counts = Arc::<FollowerCounts>::default();
         let stop = Arc::<(Mutex<bool>, Condvar)>::default();
+        let noted = Noted::default();
         let mut following = Following {
             book,
+            noted: Arc::clone(&noted),
             journal,
             configuration,
             publish,
@@ -98,6 +106,7 @@ impl Follower {
         Ok(Follower {
             reader,
             newest: seen,
+            noted,
             counts,
             stop,
             thread: Some(thread),
@@ -108,6 +117,18 @@ impl Follower {
     #[must_use]
     pub fn newest(&self) -> watch::Receiver<i64> {
         self.newest.clone()
+    }
+
+    /// Takes an event that does not come from the journal: it is stored soon. Of too many at once the oldest are left out.
+    pub fn notice(&self) -> impl Fn(EventRow) + Send + 'static {
+        let noted = Arc::clone(&self.noted);
+        move |row| {
+            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            if noted.len() >= EVENTS_NOTED_MAX {
+                noted.pop_front();
+            }
+            noted.push_back(row);
+        }
     }
 
     /// What it has done.
@@ -163,8 +184,30 @@ impl Following {
         }
     }
 
+    /// Stores what others have noted. What cannot be stored waits.
+    fn store_noted(&mut self) -> Result<(), FollowError> {
+        let rows: Vec<EventRow> = {
+            let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.iter().cloned().collect()
+        };
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.book.store_rows(&rows)?;
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = noted.len().saturating_sub(rows.len());
+        while noted.len() > left {
+            noted.pop_front();
+        }
+        drop(noted);
+        let count = rows.len() as u64;
+        self.counts.events.fetch_add(count, Ordering::Relaxed);
+        self.tell()
+    }
+
     /// Reads what is new in every file.
     fn follow(&mut self) -> Result<(), FollowError> {
+        self.store_noted()?;
         let files = self.journal.files()?;
         let mut positions = self.book.positions()?;
         let read_last = positions.last_key_value().map(|(file, _)| *file);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 /// Every kind of event, with what it means.
-pub const KINDS: [(&str, &str); 10] = [
+pub const KINDS: [(&str, &str); 11] = [
     ("engine-started", "the engine serves"),
     (
         "engine-stopped",
@@ -33,6 +33,10 @@ pub const KINDS: [(&str, &str); 10] = [
     (
         "boot-refused",
         "a terminal without a seat asked for a file of its own, and does not boot",
+    ),
+    (
+        "pair",
+        "what happened between the two servers of a pair; what says what",
     ),
     (
         "lost",
@@ -89,6 +93,16 @@ impl EventRow {
             server: text(|client| client.server.map(|server| server.to_string())),
             source: client.map(|client| source(client.source).to_owned()),
             details,
+        }
+    }
+
+    /// What happened between the two servers of a pair.
+    #[must_use]
+    pub fn of_pair(time_ms: u64, details: Value) -> Self {
+        EventRow {
+            kind: "pair".into(),
+            details,
+            ..EventRow::files_lost(time_ms, 0)
         }
     }
 

@@ -148,6 +148,11 @@ impl Application {
         let licences = Arc::new(licences);
         let (gate, set_up) = Gate::open(Arc::clone(&configuration))?;
         let publisher = Publisher::start(Arc::clone(&configuration), Store::open(&settings.data)?)?;
+        let follower = Follower::start(
+            &settings.data,
+            Arc::clone(&configuration),
+            publisher.waker(),
+        )?;
         let link = Link::start(
             link::Settings {
                 data: settings.data.clone(),
@@ -156,11 +161,7 @@ impl Application {
             },
             Arc::clone(&configuration),
             publisher.waker(),
-        )?;
-        let follower = Follower::start(
-            &settings.data,
-            Arc::clone(&configuration),
-            publisher.waker(),
+            follower.notice(),
         )?;
         let follower = Arc::new(follower);
         let steward = Steward::start(

@@ -17,7 +17,10 @@ use super::files::{FilePage, FileView, HASH_HEADER};
 use super::guard::Access;
 use super::licences::{LicenceView, LicencesView, LicensingView, NewLicence};
 use super::listing;
-use super::sync::{Choice, CodeView, ConflictPage, Join, PartnerView, SetUpByPairing, SyncView};
+use super::manual::{NewPlan, NewRun, PlanView, RunView};
+use super::sync::{
+    Choice, CodeView, ConflictPage, Discovered, Join, Named, PartnerView, SetUpByPairing, SyncView,
+};
 use super::table::{Route, routes};
 use super::units::{Copy, Replacement, UnitsView};
 use super::uploads::{NewUpload, OFFSET_HEADER, UploadList, UploadView};
@@ -497,6 +500,10 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
                 "description": "Only events after this number: what a browser sends by itself when it connects again.",
             }));
         }
+        ("POST", "/api/v1/boot-servers/discover") => {
+            shape.request = as_json(&schemas.put::<Named>());
+            shape.response = as_json(&schemas.put::<Discovered>());
+        }
         ("GET", "/api/v1/sync/status") => shape.response = as_json(&schemas.put::<SyncView>()),
         ("GET", "/api/v1/sync/conflicts") => {
             shape.response = as_json(&schemas.put::<ConflictPage>());
@@ -514,6 +521,16 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
         ("POST", "/api/v1/sync/conflicts") => {
             empty(&mut shape, as_json(&schemas.put::<Choice>()));
         }
+        ("POST", "/api/v1/sync/plans") => {
+            shape.request = as_json(&schemas.put::<NewPlan>());
+            (shape.success, shape.response) = (201, as_json(&schemas.put::<PlanView>()));
+        }
+        ("GET", "/api/v1/sync/plans/{id}") => shape.response = as_json(&schemas.put::<PlanView>()),
+        ("POST", "/api/v1/sync/runs") => {
+            shape.request = as_json(&schemas.put::<NewRun>());
+            (shape.success, shape.response) = (202, as_json(&schemas.put::<RunView>()));
+        }
+        ("GET", "/api/v1/sync/runs/{id}") => shape.response = as_json(&schemas.put::<RunView>()),
         ("POST", "/api/v1/sync/pairing/code") => {
             (shape.success, shape.response) = (201, as_json(&schemas.put::<CodeView>()));
         }

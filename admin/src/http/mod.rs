@@ -17,6 +17,7 @@ mod hosts;
 mod json;
 mod licences;
 mod listing;
+mod manual;
 mod objects;
 mod outer;
 mod page;

@@ -1,5 +1,7 @@
 //! The pair, for operators: how it stands, what was changed on both, pairing and un-pairing.
 
+use std::net::{IpAddr, ToSocketAddrs};
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use daybreak_sync::session::{Progress, State as PairState};
 use daybreak_sync::{Digest, NodeId, ObjectKey, Row, Stamp, Value as RowValue};
@@ -13,7 +15,7 @@ use super::state::State;
 use crate::configuration::Actor;
 use crate::file;
 use crate::kind::{Kind, Mode};
-use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX, PEER_ADDRESS_BYTES_MAX};
+use crate::limits::{ADDRESSES_OF_A_NAME_MAX, PAGE_ITEMS, PAGE_ITEMS_MAX, PEER_ADDRESS_BYTES_MAX};
 use crate::peer::link::LinkStatus;
 use crate::peer::pair::{Partner, Role};
 use crate::peer::pairing::{Code as PairingCode, PairingError};
@@ -121,6 +123,22 @@ pub(super) struct Join {
     address: String,
     /// The code that it shows.
     code: String,
+}
+
+/// A server by its name.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    /// As the system's resolver knows it.
+    name: String,
+}
+
+/// Where a server is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Discovered {
+    /// Its addresses, in the resolver's order; none, if it is not known.
+    #[schema(value_type = Vec<String>)]
+    addresses: Vec<IpAddr>,
 }
 
 /// Which server to take everything from.
@@ -316,6 +334,31 @@ pub(super) async fn status(state: web::Data<State>) -> HttpResponse {
         last_in_sync_ms: session.and_then(|session| session.last_in_sync_ms),
         trouble: status.trouble.clone(),
     })
+}
+
+/// Fills in the address of a boot server from its name: asks the system's resolver, and nobody else.
+pub(super) async fn discover(
+    state: web::Data<State>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let Named { name } = request::typed(&request, body)?;
+    if !is_address(&format!("{name}:1")) {
+        let why = "this is the name of a machine, as in boot-2 or boot-2.example";
+        return Err(ApiError::new(Code::Invalid, why).at("name"));
+    }
+    let work = move |_: &State| -> Result<Vec<IpAddr>, ApiError> {
+        let found = (name.as_str(), 0).to_socket_addrs();
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in found.into_iter().flatten().map(|address| address.ip()) {
+            if !addresses.contains(&address) && addresses.len() < ADDRESSES_OF_A_NAME_MAX {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
+    };
+    let addresses = state.blocking(work).await?;
+    Ok(HttpResponse::Ok().json(Discovered { addresses }))
 }
 
 pub(super) async fn show_code(

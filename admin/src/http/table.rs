@@ -10,7 +10,7 @@ use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
 use super::{
-    accounts, bulk, dhcp, docs, events, files, licences, objects, page, sync, units, uploads, views,
+    accounts, bulk, dhcp, docs, events, files, licences, manual, objects, page, sync, units, uploads, views,
 };
 use crate::kind::Kind;
 use crate::security::Right;
@@ -38,6 +38,13 @@ pub fn routes() -> Vec<Route> {
     identified(&mut routes);
     // Before the terminals themselves: these addresses are none of theirs.
     of_many_terminals(&mut routes);
+    add(
+        &mut routes,
+        (Method::POST, "/api/v1/boot-servers/discover"),
+        Access::Right(Right::BootServersWrite),
+        "Find the addresses of a server by its name",
+        || web::post().to(sync::discover),
+    );
     for kind in Kind::ALL {
         of_kind(&mut routes, kind);
     }
@@ -344,6 +351,34 @@ fn of_the_pair(routes: &mut Vec<Route>) {
         write,
         "Choose what an object is that was changed on both servers",
         || web::post().to(sync::resolve),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/sync/plans"),
+        write,
+        "Find out what would change if this server were made the same as the other one",
+        || web::post().to(manual::plan),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/sync/plans/{id}"),
+        write,
+        "Look at the last plan",
+        || web::get().to(manual::show_plan),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/sync/runs"),
+        write,
+        "Make this server the same as the other one, as a plan says",
+        || web::post().to(manual::run),
+    );
+    add(
+        routes,
+        (Method::GET, "/api/v1/sync/runs/{id}"),
+        read,
+        "How far a run is",
+        || web::get().to(manual::show_run),
     );
     add(
         routes,

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use daybreak_store::Store;
 use daybreak_sync::host::HostError;
 use daybreak_sync::limits::HORIZON;
+use daybreak_sync::manual::Plan;
 use daybreak_sync::session::{Config, Event, Now, Session, State};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -15,13 +18,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Incoming};
-use super::handshake::{Established, Reception, Shown, Stream, dial, join};
+use super::handshake::{Established, Reception, Shown, Stream, connect, dial, join};
 use super::host::Server;
 use super::key::{NodeKey, PublicKey};
 use super::link::{Counts, LinkStatus, Offered, Order, Settings};
+use super::manual::{Desk, Destination, ManualError, serve};
 use super::pair::{Pair, PairFile, Partner};
 use super::pairing::{Code, Introduction, PairingError};
-use crate::configuration::{Configuration, Place};
+use super::tls::Purpose;
+use crate::configuration::{Actor, Configuration, Place};
+use crate::events::EventRow;
 use crate::limits::{
     DIAL_AGAIN_MAX, DIAL_AGAIN_MIN, DIAL_AGAIN_REFUSED, HANDSHAKES_MAX, IMAGES_LOOKED_AT,
     LINK_LINGERS, OLD_DELETES_LOOKED_AT, PAIRING_CODE_VALID,
@@ -48,6 +54,14 @@ struct Joining {
     done: oneshot::Sender<Result<Partner, PairingError>>,
 }
 
+/// Whom it tells.
+pub(super) struct Tells {
+    /// Something came that is to be published.
+    pub(super) published: Arc<dyn Fn() + Send + Sync>,
+    /// Something happened that operators should see among the events.
+    pub(super) noticed: Box<dyn Fn(EventRow) + Send>,
+}
+
 /// See the module.
 pub(super) struct Driver {
     settings: Settings,
@@ -58,7 +72,10 @@ pub(super) struct Driver {
     pair: Pair,
     status: Arc<ArcSwap<LinkStatus>>,
     changed: Arc<Notify>,
-    published: Box<dyn Fn() + Send>,
+    tells: Tells,
+    desk: Arc<Desk>,
+    /// What operators were told last of how the pair stands.
+    told: &'static str,
 
     start: Instant,
     session: Option<Session>,
@@ -86,7 +103,7 @@ impl Driver {
         (settings, configuration, host): (Settings, Arc<Configuration>, Server),
         (key, file, pair): (NodeKey, PairFile, Pair),
         (status, changed): (Arc<ArcSwap<LinkStatus>>, Arc<Notify>),
-        published: Box<dyn Fn() + Send>,
+        (tells, desk): (Tells, Arc<Desk>),
     ) -> Self {
         let now = Instant::now();
         let mut driver = Driver {
@@ -98,7 +115,9 @@ impl Driver {
             pair,
             status,
             changed,
-            published,
+            tells,
+            desk,
+            told: "disconnected",
             start: now,
             session: None,
             connection: None,
@@ -328,7 +347,7 @@ impl Driver {
             self.take_note(event);
         }
         if came {
-            (self.published)();
+            (self.tells.published)();
         }
         let closes = self.session.as_ref().is_some_and(Session::wants_close);
         if closes && !self.blocked {
@@ -345,13 +364,18 @@ impl Driver {
 
     fn take_note(&mut self, event: Event) {
         match event {
-            Event::State(state) => tracing::info!(?state, "the pair"),
+            Event::State(state) => {
+                tracing::debug!(?state, "the pair");
+                self.tell_of(&state);
+            }
             Event::Applied { objects } => {
                 self.counts.objects += objects as u64;
                 tracing::debug!(objects, "changes of the other server are here");
             }
             Event::Conflict(key) => {
                 self.counts.conflicts += 1;
+                let what = json!({"what": "conflict", "kind": key.kind(), "id": key.id()});
+                self.notice(what);
                 tracing::warn!(object = %key, "changed on both servers; the later change is in force, the other is kept");
             }
             Event::Dropped { values } => {
@@ -363,6 +387,8 @@ impl Driver {
             }
             Event::TailLost { told, found } => {
                 self.counts.tails_lost += 1;
+                let lost = told.position.saturating_sub(found.position);
+                self.notice(json!({"what": "changes-lost", "changes": lost}));
                 tracing::error!(
                     told = told.position,
                     found = found.position,
@@ -377,13 +403,37 @@ impl Driver {
                 tracing::warn!(image = %image.hash, "the other server does not have this image whole");
             }
             Event::Unequal => {
+                self.notice(json!({"what": "unequal"}));
                 tracing::error!(
                     "the two servers hold different things and cannot tell why; everything is compared"
                 );
             }
             Event::Skew(skew_ms) => {
+                self.notice(json!({"what": "clock-skew", "skew_ms": skew_ms}));
                 tracing::warn!(skew_ms, "the clocks of the two servers differ");
             }
+        }
+    }
+
+    fn notice(&self, details: serde_json::Value) {
+        (self.tells.noticed)(EventRow::of_pair(self.configuration.now_ms(), details));
+    }
+
+    /// Operators are told whether the two speak to each other, not of every change on its way.
+    fn tell_of(&mut self, state: &State) {
+        let (word, why) = match state {
+            State::PeerUnreachable | State::WaitingForPeer => ("disconnected", None),
+            State::Disabled => ("disabled", None),
+            State::IncompatibleVersion => ("incompatible-version", None),
+            State::Refused(refusal) => ("refused", Some(refusal.to_string())),
+            State::Error(why) => ("error", Some(why.clone())),
+            State::InSync | State::Conflict { .. } => ("in-sync", None),
+            // On its way to one of the others.
+            State::Comparing | State::Syncing { .. } | State::Behind | State::Ahead => return,
+        };
+        if std::mem::replace(&mut self.told, word) != word {
+            tracing::info!(state = word, why, "the pair");
+            self.notice(json!({"what": word, "why": why}));
         }
     }
 
@@ -442,6 +492,13 @@ impl Driver {
     fn take_established(&mut self, outcome: Established) {
         match outcome {
             Established::Link { key, stream } => self.connect(&key, stream),
+            Established::Manual { stream } => match Store::open(&self.settings.data) {
+                Ok(store) => {
+                    let host = Server::new(Arc::clone(&self.configuration), store);
+                    tokio::spawn(serve(stream, host));
+                }
+                Err(error) => tracing::error!(%error, "a manual synchronization cannot be served"),
+            },
             Established::Failed(why) => {
                 self.dialing = false;
                 self.trouble = Some(why);
@@ -524,6 +581,12 @@ impl Driver {
         let reception = Reception {
             key: self.key.clone(),
             known: self.known(),
+            partner: self
+                .pair
+                .partner
+                .iter()
+                .map(|partner| partner.key.clone())
+                .collect(),
             shown: self.shown.clone(),
             introduction: self.introduction(),
             established: self.established.0.clone(),
@@ -566,7 +629,48 @@ impl Driver {
                 done,
             } => self.begin_joining(address, code, done).await,
             Order::UnPair(done) => drop(done.send(self.un_pair())),
+            Order::Plan(done) => self.begin_plan(done),
+            Order::Run { plan, actor, done } => drop(done.send(self.begin_run(plan, actor))),
         }
+    }
+
+    fn destination(&self) -> Destination {
+        Destination {
+            configuration: Arc::clone(&self.configuration),
+            data: self.settings.data.clone(),
+            desk: Arc::clone(&self.desk),
+        }
+    }
+
+    fn begin_plan(&self, done: oneshot::Sender<Result<(u64, Arc<Plan>), ManualError>>) {
+        let Some(partner) = self.pair.partner.clone() else {
+            return drop(done.send(Err(ManualError::Alone)));
+        };
+        let (key, destination) = (self.key.clone(), self.destination());
+        tokio::spawn(async move {
+            let stream = connect(&key, &partner.key, &partner.address, Purpose::Manual).await;
+            let plan = match stream {
+                Ok(stream) => destination.plan(stream).await,
+                Err(why) => Err(ManualError::Other(why)),
+            };
+            let _ = done.send(plan);
+        });
+    }
+
+    /// Begins a run, and gives its number.
+    fn begin_run(&self, plan: Arc<Plan>, actor: Actor) -> Result<u64, ManualError> {
+        let partner = self.pair.partner.clone().ok_or(ManualError::Alone)?;
+        let number = self.desk.begin(&actor.name).ok_or(ManualError::Running)?;
+        let (key, destination) = (self.key.clone(), self.destination());
+        let changed = Arc::clone(&self.changed);
+        let publishing = Arc::clone(&self.tells.published);
+        tokio::spawn(async move {
+            let stream = connect(&key, &partner.key, &partner.address, Purpose::Manual).await;
+            destination.run(stream, &plan, &actor).await;
+            publishing();
+            changed.notify_one();
+        });
+        Ok(number)
     }
 
     fn alone(&self) -> Result<(), PairingError> {
@@ -660,6 +764,7 @@ impl Driver {
         };
         self.file.write(&pair).map_err(|error| kept(&error))?;
         tracing::info!(partner = ?pair.partner, ?role, epoch, "paired");
+        self.notice(json!({"what": "paired", "with": introduction.name}));
         self.pair = pair;
         self.take_place();
         self.shown.take_away();
@@ -680,6 +785,9 @@ impl Driver {
         self.begin_session();
         self.trouble = None;
         tracing::info!(?partner, "un-paired");
+        if let Some(partner) = &partner {
+            self.notice(json!({"what": "un-paired", "from": partner.name}));
+        }
         Ok(partner)
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Established {
         key: PublicKey,
         stream: Box<dyn Stream>,
     },
+    /// The other server wants to be made the same as this one, and asks.
+    Manual { stream: Box<dyn Stream> },
     /// Somebody has proved to have the code. Who is told `true` by `kept` is paired.
     Paired {
         key: PublicKey,
@@ -96,7 +98,9 @@ impl Shown {
 /// What an accepted connection needs to know.
 pub(super) struct Reception {
     pub(super) key: NodeKey,
+    /// Who may connect for synchronization now; who may in any case.
     pub(super) known: Vec<PublicKey>,
+    pub(super) partner: Vec<PublicKey>,
     pub(super) shown: Shown,
     pub(super) introduction: Introduction,
     pub(super) established: mpsc::Sender<Established>,
@@ -122,22 +126,32 @@ impl Reception {
         stream.set_nodelay(true)?;
         let address = stream.peer_addr()?.ip();
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let pairing = {
+        let purpose = {
             let hello = start.client_hello();
-            let mut protocols = hello.alpn().into_iter().flatten();
-            protocols.any(|protocol| protocol == Purpose::Pairing.protocol())
+            let said: Vec<&[u8]> = hello.alpn().into_iter().flatten().collect();
+            let purposes = [Purpose::Pairing, Purpose::Manual];
+            let mut purposes = purposes.into_iter();
+            let named = purposes.find(|purpose| said.contains(&purpose.protocol()));
+            named.unwrap_or(Purpose::Link)
         };
-        if !pairing {
-            if self.known.is_empty() {
+        if purpose != Purpose::Pairing {
+            let known = match purpose {
+                Purpose::Link => &self.known,
+                _ => &self.partner,
+            };
+            if known.is_empty() {
                 return Err(PairingError::Refused);
             }
-            let trust = Trust::Known(self.known.clone());
-            let config = tls::server(&self.key, trust, Purpose::Link)?;
+            let trust = Trust::Known(known.clone());
+            let config = tls::server(&self.key, trust, purpose)?;
             let stream = start.into_stream(config).await?;
             let key = key_of(stream.get_ref().1.peer_certificates());
             let key = key.ok_or(PairingError::Malformed)?;
             let stream = Box::new(stream);
-            return Ok(Some(Established::Link { key, stream }));
+            return Ok(Some(match purpose {
+                Purpose::Manual => Established::Manual { stream },
+                _ => Established::Link { key, stream },
+            }));
         }
         if self.shown.until().is_none() {
             return Err(PairingError::Refused);
@@ -182,27 +196,40 @@ impl Reception {
 
 /// Connects to the other server.
 pub(super) async fn dial(key: NodeKey, partner: PublicKey, address: String) -> Established {
+    match connect(&key, &partner, &address, Purpose::Link).await {
+        Ok(stream) => Established::Link {
+            key: partner,
+            stream,
+        },
+        Err(why) => Established::Failed(why),
+    }
+}
+
+/// Connects to the other server, for this purpose.
+pub(super) async fn connect(
+    key: &NodeKey,
+    partner: &PublicKey,
+    address: &str,
+    purpose: Purpose,
+) -> Result<Box<dyn Stream>, String> {
     let dialing = async {
-        let stream = TcpStream::connect(&address)
+        let stream = TcpStream::connect(address)
             .await
             .map_err(|error| error.to_string())?;
         stream
             .set_nodelay(true)
             .map_err(|error| error.to_string())?;
         let trust = Trust::Known(vec![partner.clone()]);
-        let config = tls::client(&key, trust, Purpose::Link).map_err(|error| error.to_string())?;
+        let config = tls::client(key, trust, purpose).map_err(|error| error.to_string())?;
         let connecting = TlsConnector::from(config).connect(tls::server_name(), stream);
         connecting.await.map_err(|error| {
             format!("what answers there is not the other server of this pair ({error})")
         })
     };
     match tokio::time::timeout(PEER_HANDSHAKE_WAIT, dialing).await {
-        Ok(Ok(stream)) => Established::Link {
-            key: partner,
-            stream: Box::new(stream),
-        },
-        Ok(Err(why)) => Established::Failed(format!("{address}: {why}")),
-        Err(_) => Established::Failed(format!("{address}: no answer")),
+        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Err(why)) => Err(format!("{address}: {why}")),
+        Err(_) => Err(format!("{address}: no answer")),
     }
 }
 

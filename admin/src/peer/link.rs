@@ -12,15 +12,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use daybreak_store::{Store, StoreError};
+use daybreak_sync::manual::Plan;
 use daybreak_sync::session;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::driver::Driver;
+use super::driver::{Driver, Tells};
 use super::host::Server;
 use super::key::{KeyError, NodeKey};
+use super::manual::{Desk, ManualError};
 use super::pair::{Pair, PairFile, Partner};
 use super::pairing::{Code, PairingError};
-use crate::configuration::Configuration;
+use crate::configuration::{Actor, Configuration};
+use crate::events::EventRow;
 use crate::limits::LINK_ORDERS_MAX;
 
 /// What a start needs to know.
@@ -113,6 +116,12 @@ pub(super) enum Order {
         done: oneshot::Sender<Result<Partner, PairingError>>,
     },
     UnPair(oneshot::Sender<Result<Option<Partner>, PairingError>>),
+    Plan(oneshot::Sender<Result<(u64, Arc<Plan>), ManualError>>),
+    Run {
+        plan: Arc<Plan>,
+        actor: Actor,
+        done: oneshot::Sender<Result<u64, ManualError>>,
+    },
 }
 
 /// See the module.
@@ -121,15 +130,18 @@ pub struct Link {
     orders: Option<mpsc::Sender<Order>>,
     status: Arc<ArcSwap<LinkStatus>>,
     changed: Arc<Notify>,
+    desk: Arc<Desk>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Link {
-    /// Starts it. `published` is called when something came that is to be published.
+    /// Starts it. `published` is called when something came that is to be published,
+    /// `noticed` with what operators should see among the events.
     pub fn start(
         settings: Settings,
         configuration: Arc<Configuration>,
-        published: impl Fn() + Send + 'static,
+        published: impl Fn() + Send + Sync + 'static,
+        noticed: impl Fn(EventRow) + Send + 'static,
     ) -> Result<Self, LinkError> {
         let keys = settings.data.join("keys");
         let key = NodeKey::open(&keys)?;
@@ -153,6 +165,12 @@ impl Link {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let desk = Arc::<Desk>::default();
+        let kept = Arc::clone(&desk);
+        let tells = Tells {
+            published: Arc::new(published),
+            noticed: Box::new(noticed),
+        };
         let shared = (Arc::clone(&status), Arc::clone(&changed));
         let thread = std::thread::Builder::new()
             .name("peer".into())
@@ -162,7 +180,7 @@ impl Link {
                         (settings, configuration, host),
                         (key, file, pair),
                         shared,
-                        Box::new(published),
+                        (tells, desk),
                     );
                     driver.run(ordered).await;
                 });
@@ -173,6 +191,7 @@ impl Link {
             orders: Some(orders),
             status,
             changed,
+            desk: kept,
             thread: Some(thread),
         })
     }
@@ -211,6 +230,24 @@ impl Link {
     /// Ends the pair on this side. Gives who it was with.
     pub async fn un_pair(&self) -> Result<Option<Partner>, PairingError> {
         self.order(Order::UnPair).await?
+    }
+
+    /// What would change here if this server were made the same as the other one.
+    pub async fn plan(&self) -> Result<(u64, Arc<Plan>), ManualError> {
+        let planned = self.order(Order::Plan).await;
+        planned.map_err(|_| ManualError::Ending)?
+    }
+
+    /// Begins to do what the plan says. Gives the number of the run.
+    pub async fn run(&self, plan: Arc<Plan>, actor: Actor) -> Result<u64, ManualError> {
+        let begun = self.order(|done| Order::Run { plan, actor, done }).await;
+        begun.map_err(|_| ManualError::Ending)?
+    }
+
+    /// The last plan and the last run.
+    #[must_use]
+    pub fn desk(&self) -> &Desk {
+        &self.desk
     }
 
     async fn order<T>(

@@ -9,6 +9,7 @@ mod handshake;
 pub mod host;
 pub mod key;
 pub mod link;
+pub mod manual;
 pub mod pair;
 pub mod pairing;
 mod tls;

@@ -28,6 +28,8 @@ pub(super) enum Purpose {
     Link,
     /// Making a pair.
     Pairing,
+    /// Making one server the same as the other, by hand.
+    Manual,
 }
 
 impl Purpose {
@@ -35,6 +37,7 @@ impl Purpose {
         match self {
             Purpose::Link => b"daybreak-link/1",
             Purpose::Pairing => b"daybreak-pairing/1",
+            Purpose::Manual => b"daybreak-manual/1",
         }
     }
 }

@@ -207,7 +207,7 @@ impl Publisher {
 
     /// The same, for whoever cannot hold this.
     #[must_use]
-    pub fn waker(&self) -> Box<dyn Fn() + Send> {
+    pub fn waker(&self) -> Box<dyn Fn() + Send + Sync> {
         let shared = Arc::clone(&self.shared);
         Box::new(move || {
             shared.orders().wanted = true;

@@ -69,7 +69,7 @@ rights! {
     AuditRead "audit.read" "see who changed what",
     EventsRead "events.read" "see events, and the status of terminals",
     SyncRead "synchronization.read" "see how the pair stands, and what was changed on both servers",
-    SyncWrite "synchronization.write" "pair and un-pair this server, and choose where both servers have changed something",
+    SyncWrite "synchronization.write" "pair this server with another one, which then gives it everything, accounts too; un-pair; choose where both have changed something; synchronize by hand",
     LicencesRead "licences.read" "see licences, and what they allow",
     LicencesWrite "licences.write" "install and remove licences",
     MetricsRead "metrics.read" "read the metrics of the administration",

@@ -1,0 +1,257 @@
+//! Synchronization by hand, for operators: a plan, to be looked at; a run, that does what a plan says.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use daybreak_sync::manual::{Action, Part, Plan};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::{ApiError, Code};
+use super::request::{self, Body};
+use super::state::State;
+use crate::configuration::ChangeError;
+use crate::limits::DIFFERENCES_SHOWN_MAX;
+use crate::peer::manual::{ManualError, Running};
+use crate::security::Identity;
+
+/// Which server is made the same as which.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPlan {
+    /// The server that stays as it is. The one that is asked is overwritten: ask the other one for the other direction.
+    source: Source,
+}
+
+/// The server that stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Source {
+    /// The other server of the pair.
+    Partner,
+}
+
+/// What would change on this server.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PlanView {
+    /// Names it: to be sent to do it. Only the last plan is kept.
+    id: String,
+    /// The server that stays as it is.
+    source: String,
+    /// The server that is overwritten: this one.
+    destination: String,
+    /// How many objects of each part are added, changed and deleted here.
+    counts: Vec<CountView>,
+    /// How many differences there are.
+    total: usize,
+    /// Them, in the order of their kinds and identifiers; the first 1000.
+    differences: Vec<DifferenceView>,
+}
+
+/// How much of a part of the configuration changes.
+#[derive(Default, Serialize, ToSchema)]
+pub(super) struct CountView {
+    /// `firmware`, `term-cap`, `modules` or `configuration`.
+    part: &'static str,
+    /// Only the source has them.
+    add: usize,
+    /// Both have them, and they are not the same.
+    change: usize,
+    /// Only this server has them.
+    delete: usize,
+}
+
+/// One object that is not the same.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DifferenceView {
+    /// What it is; `file`: a file.
+    kind: String,
+    /// Which one.
+    id: String,
+    /// Its name.
+    name: String,
+    /// `firmware`, `term-cap`, `modules` or `configuration`.
+    part: &'static str,
+    /// `add`, `change` or `delete`.
+    action: &'static str,
+}
+
+/// Which plan is to be done.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewRun {
+    /// The plan that was looked at.
+    plan: String,
+}
+
+/// A run, on its way or over.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RunView {
+    /// Which one.
+    id: String,
+    /// `running`, `done` or `failed`. One that failed has changed nothing here.
+    state: &'static str,
+    /// Why it failed.
+    error: Option<String>,
+    /// Who has ordered it.
+    actor: String,
+    /// Objects that are written; all at once, at the end.
+    objects_done: usize,
+    /// Of so many.
+    objects: usize,
+    /// Octets of images that are here.
+    bytes_done: u64,
+    /// Of so many.
+    bytes: u64,
+    /// Octets per second so far.
+    bytes_per_second: u64,
+    /// Seconds that it still takes at this rate.
+    seconds_left: Option<u64>,
+    /// The copy of this server's configuration that was made before, in its data directory.
+    copy: Option<String>,
+}
+
+impl From<ManualError> for ApiError {
+    fn from(error: ManualError) -> Self {
+        let message = error.to_string();
+        match error {
+            ManualError::Alone => ApiError::new(Code::NotPaired, message),
+            ManualError::Other(_) | ManualError::NoImage(_) => {
+                ApiError::new(Code::NotPaired, message)
+            }
+            ManualError::OutOfDate(_) => ApiError::new(Code::Stale, message),
+            ManualError::Running | ManualError::Ending => ApiError::new(Code::Busy, message),
+            ManualError::Host(_) => ApiError::internal(&message),
+            ManualError::Database(error) => error.into(),
+            ManualError::Change(error) => error.into(),
+        }
+    }
+}
+
+const fn part(part: Part) -> &'static str {
+    match part {
+        Part::Firmware => "firmware",
+        Part::TermCap => "term-cap",
+        Part::Modules => "modules",
+        Part::Configuration => "configuration",
+    }
+}
+
+fn plan_view(state: &State, number: u64, plan: &Plan) -> PlanView {
+    let status = state.link.status();
+    let partner = status.pair.partner.as_ref();
+    let mut counts: BTreeMap<Part, CountView> = BTreeMap::new();
+    for ((of, action), count) in plan.counts() {
+        let view = counts.entry(of).or_default();
+        view.part = part(of);
+        match action {
+            Action::Add => view.add = count,
+            Action::Change => view.change = count,
+            Action::Delete => view.delete = count,
+        }
+    }
+    let shown = plan.differences.iter().take(DIFFERENCES_SHOWN_MAX);
+    let differences = shown.map(|difference| DifferenceView {
+        kind: difference.key.kind().to_owned(),
+        id: difference.key.id().to_owned(),
+        name: difference.name.clone(),
+        part: part(difference.part),
+        action: match difference.action {
+            Action::Add => "add",
+            Action::Change => "change",
+            Action::Delete => "delete",
+        },
+    });
+    PlanView {
+        id: number.to_string(),
+        source: partner.map_or_else(String::new, |partner| partner.name.clone()),
+        destination: status.name.clone(),
+        counts: counts.into_values().collect(),
+        total: plan.differences.len(),
+        differences: differences.collect(),
+    }
+}
+
+pub(super) async fn plan(
+    state: web::Data<State>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let NewPlan {
+        source: Source::Partner,
+    } = request::typed(&request, body)?;
+    let (number, plan) = state.link.plan().await?;
+    Ok(HttpResponse::Created().json(plan_view(&state, number, &plan)))
+}
+
+fn number(request: &HttpRequest) -> Result<u64, ApiError> {
+    let id = request::id(request)?;
+    let number = id.as_str().parse();
+    number.map_err(|_| ApiError::new(Code::NotFound, "there is no such plan or run"))
+}
+
+pub(super) async fn show_plan(
+    state: web::Data<State>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let number = number(&request)?;
+    let plan = state.link.desk().plan(number);
+    let plan =
+        plan.ok_or_else(|| ApiError::new(Code::NotFound, "there is no such plan any more"))?;
+    Ok(HttpResponse::Ok().json(plan_view(&state, number, &plan)))
+}
+
+pub(super) async fn run(
+    state: web::Data<State>,
+    identity: Identity,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    if let Some(primary) = state.configuration.primary_elsewhere() {
+        return Err(ChangeError::Secondary(primary).into());
+    }
+    let NewRun { plan } = request::typed(&request, body)?;
+    let kept = plan
+        .parse()
+        .ok()
+        .and_then(|number| state.link.desk().plan(number));
+    let plan = kept.ok_or_else(|| {
+        let why = "there is no such plan any more; make one, and look at it";
+        ApiError::new(Code::Stale, why)
+    })?;
+    let number = state.link.run(plan, identity.actor).await?;
+    let run = state.link.desk().run(number);
+    let run = run.ok_or_else(|| ApiError::internal(&"a run is gone"))?;
+    Ok(HttpResponse::Accepted().json(run_view(number, &run)))
+}
+
+pub(super) async fn show_run(
+    state: web::Data<State>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let number = number(&request)?;
+    let run = state.link.desk().run(number);
+    let run = run.ok_or_else(|| ApiError::new(Code::NotFound, "there is no such run"))?;
+    Ok(HttpResponse::Ok().json(run_view(number, &run)))
+}
+
+fn run_view(number: u64, run: &Running) -> RunView {
+    let (state, error) = match &run.outcome {
+        None => ("running", None),
+        Some(Ok(())) => ("done", None),
+        Some(Err(why)) => ("failed", Some(why.clone())),
+    };
+    RunView {
+        id: number.to_string(),
+        state,
+        error,
+        actor: run.actor.clone(),
+        objects_done: run.progress.objects.0,
+        objects: run.progress.objects.1,
+        bytes_done: run.progress.bytes.0,
+        bytes: run.progress.bytes.1,
+        bytes_per_second: run.progress.rate,
+        seconds_left: run.progress.left.map(|left| left.as_secs()),
+        copy: run.copy.clone(),
+    }
+}

@@ -1,0 +1,465 @@
+//! Synchronization by hand: this server is made the same as the other one of its pair, once, because an operator says so.
+//!
+//! The other side only answers: pages of digests, rows, pieces of images, over a connection of its own between the same keys. So it
+//! works whatever automatic synchronization is at, and switched off, too. What is confirmed must still be what was looked at;
+//! the configuration is copied before it is overwritten, and all of it is written in one transaction.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use daybreak_store::Store;
+use daybreak_sync::host::{Host, HostError};
+use daybreak_sync::limits::{PAGE_MAX, PIECE_TRIES_MAX};
+use daybreak_sync::manual::{Inventory, Item, OutOfDate, Part, Plan, Run, RunProgress};
+use daybreak_sync::wire::{Frames, Message, Page, VERSIONS};
+use daybreak_sync::{Completion, ImageRef, ObjectKey, Row};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::handshake::Stream;
+use super::host::Server;
+use crate::configuration::{Actor, ChangeError, Configuration};
+use crate::database::DatabaseError;
+use crate::file::{self, File};
+use crate::kind::Kind;
+use crate::limits::{LINK_READ_BYTES, MANUAL_SILENCE_MAX};
+use crate::site::read;
+
+/// Keys that are asked for at once.
+const KEYS_AT_ONCE: usize = 512;
+
+/// Why there is no plan, or why a run has ended without a result. Nothing was changed here.
+#[derive(Debug, thiserror::Error)]
+pub enum ManualError {
+    /// There is no other server.
+    #[error("this server is not paired with another one")]
+    Alone,
+    /// It cannot be reached, or does not answer.
+    #[error("the other server: {0}")]
+    Other(String),
+    /// What was looked at is not so any more.
+    #[error(transparent)]
+    OutOfDate(#[from] OutOfDate),
+    /// An image is not whole there.
+    #[error("the other server does not have image {0} whole; import its file again there")]
+    NoImage(ImageRefText),
+    /// This server cannot read or write.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The configuration cannot be read or written.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The change is refused.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// Another run goes on.
+    #[error("a run goes on; wait for its end")]
+    Running,
+    /// The process ends.
+    #[error("the process is ending")]
+    Ending,
+}
+
+/// An image in a message.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageRefText(pub ImageRef);
+
+impl core::fmt::Display for ImageRefText {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.hash.fmt(f)
+    }
+}
+
+/// How a run is.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Who has ordered it.
+    pub actor: String,
+    /// How far it is.
+    pub progress: RunProgress,
+    /// How it has ended; nothing, while it goes on.
+    pub outcome: Option<Result<(), String>>,
+    /// The copy of the configuration that was made before.
+    pub copy: Option<String>,
+}
+
+/// The plan that was made last, and the run that was begun last.
+#[derive(Debug, Default)]
+pub struct Desk {
+    plan: Mutex<Option<(u64, Arc<Plan>)>>,
+    run: Mutex<Option<(u64, Running)>>,
+    last: Mutex<u64>,
+}
+
+impl Desk {
+    fn number(&self) -> u64 {
+        let mut last = locked(&self.last);
+        *last += 1;
+        *last
+    }
+
+    /// Keeps a plan, in place of the one before.
+    pub(super) fn put_plan(&self, plan: Plan) -> (u64, Arc<Plan>) {
+        let kept = (self.number(), Arc::new(plan));
+        *locked(&self.plan) = Some(kept.clone());
+        kept
+    }
+
+    /// The plan of this number, if it is the last one.
+    #[must_use]
+    pub fn plan(&self, number: u64) -> Option<Arc<Plan>> {
+        let plan = locked(&self.plan);
+        let (kept, plan) = plan.as_ref()?;
+        (*kept == number).then(|| Arc::clone(plan))
+    }
+
+    /// The run of this number, if it is the last one.
+    #[must_use]
+    pub fn run(&self, number: u64) -> Option<Running> {
+        let run = locked(&self.run);
+        let (kept, run) = run.as_ref()?;
+        (*kept == number).then(|| run.clone())
+    }
+
+    /// Begins a run, unless one goes on.
+    pub(super) fn begin(&self, actor: &str) -> Option<u64> {
+        let mut run = locked(&self.run);
+        if run.as_ref().is_some_and(|(_, run)| run.outcome.is_none()) {
+            return None;
+        }
+        let number = self.number();
+        let running = Running {
+            actor: actor.to_owned(),
+            progress: RunProgress {
+                objects: (0, 0),
+                bytes: (0, 0),
+                rate: 0,
+                left: None,
+            },
+            outcome: None,
+            copy: None,
+        };
+        *run = Some((number, running));
+        Some(number)
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Running)) {
+        if let Some((_, run)) = locked(&self.run).as_mut() {
+            change(run);
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an object is to operators.
+fn item(row: &Row) -> Option<Item> {
+    let body = row.body()?.clone();
+    let (part, name) = match Kind::of_word(row.key.kind()) {
+        Some(kind) => {
+            let part = match kind {
+                Kind::FirmwarePackage => Part::Firmware,
+                Kind::TermCap => Part::TermCap,
+                Kind::Module => Part::Modules,
+                _ => Part::Configuration,
+            };
+            let name = read(kind, &body).map(|body| body.name().to_owned());
+            (part, name.ok())
+        }
+        None if row.key.kind() == file::KIND => {
+            let name = File::of(&body).map(|file| file.name.to_string());
+            (Part::Firmware, name)
+        }
+        None => (Part::Configuration, None),
+    };
+    let name = name.unwrap_or_else(|| row.key.id().to_owned());
+    Some(Item { part, name, body })
+}
+
+fn inventory(rows: &[Row]) -> Inventory {
+    Inventory::of(
+        rows.iter()
+            .filter_map(|row| Some((row.key.clone(), item(row)?))),
+    )
+}
+
+/// The side that is looked at and fetched from.
+struct Source {
+    stream: Box<dyn Stream>,
+    frames: Frames,
+}
+
+impl Source {
+    async fn ask(&mut self, message: &Message) -> Result<Message, ManualError> {
+        let other = |why: &dyn core::fmt::Display| ManualError::Other(why.to_string());
+        let asking = async {
+            let octets = message.encode(*VERSIONS.end());
+            self.stream
+                .write_all(&octets)
+                .await
+                .map_err(|error| other(&error))?;
+            self.stream.flush().await.map_err(|error| other(&error))?;
+            next_message(&mut self.stream, &mut self.frames)
+                .await
+                .map_err(|error| other(&error))?
+                .ok_or_else(|| other(&"it has closed the connection"))
+        };
+        tokio::time::timeout(MANUAL_SILENCE_MAX, asking)
+            .await
+            .map_err(|_| other(&"it does not answer"))?
+    }
+
+    /// Every row there.
+    async fn rows(&mut self) -> Result<Vec<Row>, ManualError> {
+        let wrong = || ManualError::Other("it answers something else".into());
+        let (mut keys, mut after) = (Vec::new(), None);
+        loop {
+            let Message::Page(page) = self.ask(&Message::Compare { after }).await? else {
+                return Err(wrong());
+            };
+            let last = page.rows.last().map(|(key, _)| key.clone());
+            keys.extend(page.rows.into_iter().map(|(key, _)| key));
+            if page.last || last.is_none() {
+                break;
+            }
+            after = last;
+        }
+        let (mut rows, mut rest) = (Vec::with_capacity(keys.len()), &keys[..]);
+        while !rest.is_empty() {
+            let wanted = &rest[..rest.len().min(KEYS_AT_ONCE)];
+            let answer = self.ask(&Message::Fetch(wanted.to_vec())).await?;
+            let Message::Objects {
+                answered,
+                rows: some,
+                ..
+            } = answer
+            else {
+                return Err(wrong());
+            };
+            let answered = answered as usize;
+            if answered == 0 || answered > wanted.len() {
+                return Err(wrong());
+            }
+            rest = &rest[answered..];
+            rows.extend(some);
+        }
+        Ok(rows)
+    }
+
+    /// Brings an image here, from where it was left. `came` is told the octets of each piece.
+    async fn fetch(
+        &mut self,
+        image: ImageRef,
+        host: &mut Server,
+        mut came: impl FnMut(usize),
+    ) -> Result<(), ManualError> {
+        let (mut index, mut tries) = (host.pieces(image)?, 0);
+        while index < image.pieces() {
+            match self.ask(&Message::Ask { image, index }).await? {
+                Message::Piece { proof, octets, .. } if image.holds(index, &octets, &proof) => {
+                    host.put_piece(image, index, &octets)?;
+                    came(octets.len());
+                    (index, tries) = (index + 1, 0);
+                }
+                Message::Piece { .. } if tries < PIECE_TRIES_MAX => tries += 1,
+                _ => return Err(ManualError::NoImage(ImageRefText(image))),
+            }
+        }
+        Ok(host.finish_image(image)?)
+    }
+}
+
+async fn next_message(
+    stream: &mut Box<dyn Stream>,
+    frames: &mut Frames,
+) -> Result<Option<Message>, String> {
+    let mut buf = vec![0; LINK_READ_BYTES];
+    loop {
+        if let Some(octets) = frames.pop().map_err(|error| error.to_string())? {
+            let message = Message::decode(&octets, &VERSIONS);
+            return message.map(Some).map_err(|error| error.to_string());
+        }
+        let count = stream
+            .read(&mut buf)
+            .await
+            .map_err(|error| error.to_string())?;
+        if count == 0 {
+            return Ok(None);
+        }
+        frames.push(&buf[..count]);
+    }
+}
+
+/// Answers what a server that is made the same as this one asks for, until it has closed the connection.
+pub(super) async fn serve(mut stream: Box<dyn Stream>, mut host: Server) {
+    let mut frames = Frames::default();
+    loop {
+        let next = next_message(&mut stream, &mut frames);
+        let Ok(Ok(Some(message))) = tokio::time::timeout(MANUAL_SILENCE_MAX, next).await else {
+            return;
+        };
+        let Ok(Some(answer)) = answer(message, &mut host) else {
+            return;
+        };
+        let octets = answer.encode(*VERSIONS.end());
+        let sending = async {
+            stream.write_all(&octets).await?;
+            stream.flush().await
+        };
+        if !matches!(
+            tokio::time::timeout(MANUAL_SILENCE_MAX, sending).await,
+            Ok(Ok(()))
+        ) {
+            return;
+        }
+    }
+}
+
+fn answer(message: Message, host: &mut Server) -> Result<Option<Message>, HostError> {
+    Ok(Some(match message {
+        Message::Compare { after } => {
+            let (book, rows) = host.page(after.as_ref(), PAGE_MAX)?;
+            let last = rows.len() < PAGE_MAX;
+            let now = Completion {
+                node: book.node,
+                head: book.head(),
+                heads: book.heads,
+            };
+            Message::Page(Page { now, last, rows })
+        }
+        Message::Fetch(keys) => {
+            let (mut rows, mut answered, mut bytes) = (Vec::new(), 0, 0);
+            for key in &keys {
+                if let Some(row) = host.row(key)? {
+                    let bodies = row.values().iter().filter_map(|value| value.body.as_ref());
+                    bytes += bodies
+                        .map(|body| body.octets.len() + 40 * body.images.len())
+                        .sum::<usize>();
+                    rows.push(row);
+                }
+                answered += 1;
+                if bytes > daybreak_sync::limits::ROWS_BYTES {
+                    break;
+                }
+            }
+            let head = host.book()?.head();
+            Message::Objects {
+                head,
+                answered,
+                rows,
+            }
+        }
+        Message::Ask { image, index } => match host.piece(image, index)? {
+            Some(piece) => Message::Piece {
+                hash: image.hash,
+                index,
+                proof: piece.proof,
+                octets: piece.octets,
+            },
+            None => Message::NoPiece { hash: image.hash },
+        },
+        _ => return Ok(None),
+    }))
+}
+
+/// This server, which is to be made the same as another.
+pub(super) struct Destination {
+    pub(super) configuration: Arc<Configuration>,
+    pub(super) data: PathBuf,
+    pub(super) desk: Arc<Desk>,
+}
+
+impl Destination {
+    fn inventory(&self) -> Result<Inventory, ManualError> {
+        let rows = self
+            .configuration
+            .with_database(crate::database::Database::rows)?;
+        Ok(inventory(&rows))
+    }
+
+    /// What would change here.
+    pub(super) async fn plan(
+        &self,
+        stream: Box<dyn Stream>,
+    ) -> Result<(u64, Arc<Plan>), ManualError> {
+        let mut source = Source {
+            stream,
+            frames: Frames::default(),
+        };
+        let theirs = inventory(&source.rows().await?);
+        Ok(self.desk.put_plan(Plan::of(&theirs, &self.inventory()?)))
+    }
+
+    /// Does what the plan says.
+    pub(super) async fn run(
+        &self,
+        stream: Result<Box<dyn Stream>, String>,
+        plan: &Plan,
+        actor: &Actor,
+    ) {
+        let outcome = match stream {
+            Ok(stream) => self.run_to_its_end(stream, plan, actor).await,
+            Err(why) => Err(ManualError::Other(why)),
+        };
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "a manual synchronization was not done");
+        }
+        let outcome = outcome.map_err(|error| error.to_string());
+        self.desk.note(|run| run.outcome = Some(outcome));
+    }
+
+    async fn run_to_its_end(
+        &self,
+        stream: Box<dyn Stream>,
+        plan: &Plan,
+        actor: &Actor,
+    ) -> Result<(), ManualError> {
+        let mut source = Source {
+            stream,
+            frames: Frames::default(),
+        };
+        let started = Instant::now();
+        let theirs = inventory(&source.rows().await?);
+        let mut run = plan.confirm(&theirs, &self.inventory()?, started.elapsed())?;
+        let show = |run: &Run| {
+            let progress = run.progress(started.elapsed());
+            self.desk.note(|shown| shown.progress = progress);
+        };
+        let store =
+            Store::open(&self.data).map_err(|error| HostError::Failed(error.to_string()))?;
+        let mut host = Server::new(Arc::clone(&self.configuration), store);
+        let images: Vec<ImageRef> = run.images.iter().copied().collect();
+        for image in images {
+            if host.has_image(image)? {
+                run.fetched(image.bytes);
+            } else {
+                let fetching = source.fetch(image, &mut host, |octets| {
+                    run.fetched(octets as u64);
+                    show(&run);
+                });
+                fetching.await?;
+            }
+            show(&run);
+        }
+        let copy = format!(
+            "backups/before-synchronization-{}.db",
+            self.configuration.now_ms()
+        );
+        let path = self.data.join(&copy);
+        self.configuration
+            .with_database(|database| database.copy_to(&path))?;
+        self.desk.note(|shown| shown.copy = Some(copy));
+        let steps: BTreeMap<ObjectKey, _> = run.steps.iter().cloned().collect();
+        // Nothing was written here meanwhile, or it is refused: looked at again under the lock.
+        self.configuration.overwrite(actor, &steps, |rows| {
+            let now = inventory(rows);
+            plan.confirm(&theirs, &now, started.elapsed()).map(drop)
+        })??;
+        run.written();
+        show(&run);
+        Ok(())
+    }
+}
