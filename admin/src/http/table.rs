@@ -10,7 +10,8 @@ use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
 use super::{
-    accounts, bulk, dhcp, docs, events, files, licences, manual, objects, page, sync, units, uploads, views,
+    accounts, bulk, dhcp, docs, events, files, licences, manual, objects, page, sync, units,
+    uploads, views,
 };
 use crate::kind::Kind;
 use crate::security::Right;
