@@ -290,7 +290,7 @@ impl Site {
             None => self.remove(kind, &id),
             Some(Ok(body)) => self.put(Arc::new(Object {
                 id,
-                body,
+                body: with_merged_seat(body, row),
                 version: row.version.clone(),
                 stamp: row.values()[0].stamp,
             })),
@@ -370,6 +370,20 @@ impl Site {
             _ => {}
         }
     }
+}
+
+/// Where a terminal was changed on both servers, the later statement about its seat holds, whichever value is in force: so an edit that
+/// knew nothing of it neither takes a seat away nor brings one back. Until somebody looks at the conflict, and then for good.
+fn with_merged_seat(mut body: Body, row: &Row) -> Body {
+    if let Body::Terminal(terminal) = &mut body {
+        for value in row.conflicts() {
+            let other = value.body.as_ref().map(|body| read(Kind::Terminal, body));
+            if let Some(Ok(Body::Terminal(other))) = other {
+                terminal.seat = terminal.seat.merged(other.seat);
+            }
+        }
+    }
+    body
 }
 
 /// What an object says, as it was stored by whoever made it.

@@ -4,5 +4,7 @@ mod support;
 
 #[path = "licensing/files.rs"]
 mod files;
+#[path = "licensing/seats.rs"]
+mod seats;
 #[path = "licensing/table.rs"]
 mod table;

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use daybreak_admin::configuration::{Actor, Configuration, Edit};
 use daybreak_admin::edge::Machine;
 use daybreak_admin::kind::{Body, Kind};
+use daybreak_admin::licensing::{Count, Entitlement};
 use daybreak_admin::object::Id;
 use daybreak_admin::security::{Gate, Right};
 use daybreak_tests::raw::RawClient;
 use daybreak_tests::site::Site;
+use daybreak_tests::vendor::Vendor;
 use serde_json::{Value, json};
 
 const TERMINALS: u32 = 10_000;
@@ -37,6 +39,7 @@ fn main() {
 
     let site = Site::new();
     let seeded = Seeded::new(&site);
+    Vendor::license(&site, TERMINALS);
     let administration = site.administration(&["--log", "warn"]);
     let address = administration
         .url()
@@ -132,6 +135,12 @@ impl Seeded {
         let configuration =
             Configuration::open(&site.data().join("config.db"), machine.clone(), machine);
         let configuration = Arc::new(configuration.expect("a database"));
+        // What the licence will allow that is installed before the administration starts.
+        let seats = Count::Of(TERMINALS.into());
+        configuration.entitle(Entitlement {
+            seats,
+            ..Entitlement::default()
+        });
         let create = |kind: Kind, items: &[Value]| -> Vec<Id> {
             let edits = items
                 .iter()

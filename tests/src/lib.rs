@@ -9,6 +9,7 @@
 //! - [`raw`]: a client by hand, for what no client should do.
 //! - [`corpus`], [`properties`]: the seeds of the fuzzer, and what must hold of them.
 //! - [`page`]: the commands of a page of the documentation.
+//! - [`vendor`]: a licence authority made on the spot.
 //! - [`tree`]: the source tree, for the tests of the architecture.
 //! - [`world`]: the deterministic simulator of the world of TFTP.
 //! - [`seeds`]: many worlds of a simulator, by their seeds.
@@ -35,5 +36,6 @@ pub mod raw;
 pub mod seeds;
 pub mod site;
 pub mod tree;
+pub mod vendor;
 pub mod vm;
 pub mod world;

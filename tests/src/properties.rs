@@ -1,13 +1,16 @@
 //! What must hold of any datagram, for the parser and for the names in it: the fuzzer and the replay of
 //! its corpus check the same.
 
+use daybreak_admin::licensing::{InstallationId, KeyId, VendorKeys};
 use daybreak_store::journal::{Event, EventError};
 use daybreak_store::{Snapshot, SnapshotBuilder};
+use daybreak_sync::NodeId;
 use daybreak_sync::wire::{Frames, Message};
 use daybreak_tftp::limits;
 use daybreak_tftp::name;
 use daybreak_tftp::status::{self, DATAGRAM_BYTES};
 use daybreak_tftp::wire::{self, BlockNumber, Options, Packet, Request};
+use ed25519_dalek::{Signer, SigningKey};
 
 /// Parses a datagram, and checks everything that the parser promises.
 ///
@@ -82,6 +85,45 @@ pub fn check_event(record: &[u8]) {
         }
         Err(EventError::Kind(_) | EventError::Malformed) => {}
     }
+}
+
+/// Reads a licence file: refused by name, or what was signed with the key of the seeds, octet by octet. Signed anew with that key, too, so
+/// that what is behind the signature is reached.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn check_licence(text: &[u8]) {
+    let key = SigningKey::from_bytes(&[1; 32]);
+    let mut vendors = VendorKeys::default();
+    vendors.trust(key.verifying_key());
+    for text in [text.to_vec(), signed_anew(text, &key)] {
+        match vendors.read(&text) {
+            Ok(licence) => {
+                assert_eq!(licence.check(), Ok(()));
+                for cut in [&text[..text.len() - 1], &[&text[..], b" "].concat()] {
+                    assert!(vendors.read(cut).is_err(), "another length");
+                }
+                let stranger = InstallationId::derive("nobody", NodeId::from_random([0xee; 8]));
+                let refused = vendors.read_for(&text, stranger).expect_err("for others");
+                assert_eq!(refused.word(), "other_installation");
+            }
+            Err(why) => assert!(!why.word().is_empty() && !why.to_string().is_empty()),
+        }
+    }
+}
+
+/// The payload of a licence file, or all of what is none, under a head that fits.
+fn signed_anew(text: &[u8], key: &SigningKey) -> Vec<u8> {
+    let end = text.windows(2).position(|two| two == b"\n\n");
+    let payload = end.map_or(text, |end| &text[end + 2..]);
+    let signature = key.sign(payload).to_bytes();
+    let digits: String = signature
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    let (id, length) = (KeyId::of(&key.verifying_key()), payload.len());
+    let head = format!("daybreak-licence 1\nkey {id}\nsignature {digits}\nlength {length}\n\n");
+    [head.as_bytes(), payload].concat()
 }
 
 /// Reads a catalog, and asks it for everything that is in it. Sealed first, so that what is behind the checksum is

@@ -64,6 +64,23 @@ fn every_message_of_the_corpus_is_read_as_what_it_is_or_refused() {
 }
 
 #[test]
+fn every_licence_of_the_corpus_is_what_was_signed_or_refused_by_name() {
+    let licences = corpus::seeds("licence");
+    assert!(licences.len() >= 5, "seeds are there");
+    for (name, text) in licences {
+        println!("{name}");
+        for end in (0..=text.len()).rev().step_by(7) {
+            properties::check_licence(&text[..end]);
+        }
+        for at in (0..text.len()).step_by(3) {
+            let mut text = text.clone();
+            text[at] ^= 0x41;
+            properties::check_licence(&text);
+        }
+    }
+}
+
+#[test]
 fn every_status_datagram_and_every_event_of_the_corpus_is_read_as_it_was_written_or_refused() {
     for (target, check) in [
         ("status", properties::check_status as fn(&[u8])),

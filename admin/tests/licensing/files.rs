@@ -156,3 +156,47 @@ fn a_signed_payload_that_makes_no_sense_is_refused() {
         assert_eq!(signed.expect_err(what).word(), "unusable");
     }
 }
+
+/// The seeds of the fuzzer. `DAYBREAK_WRITE_DOCUMENTS=1` writes them anew.
+#[test]
+fn the_seeds_of_the_fuzzer_are_what_is_written_today() {
+    let mut ending = licence("none", &[1], &[("terminal-connection", 12)]);
+    ending.valid_until_ms = Some(1_900_000_000_000);
+    let both = licence("mirrored", &[1, 2], &[("mirrored-terminal-connection", 9)]);
+    let whole = |licence| sign(&licence, &key(1)).expect("signed");
+    let seeds = [
+        ("none", whole(ending)),
+        ("mirrored", whole(both)),
+        ("full", String::from_utf8(file()).expect("text")),
+        (
+            "enterprise",
+            whole(licence(
+                "enterprise",
+                &[1, 2],
+                &[("instant-failover", 1_000_000)],
+            )),
+        ),
+        (
+            "payload-alone",
+            serde_json::to_string(&licence("none", &[1], &[])).expect("JSON"),
+        ),
+        (
+            "unknown-field",
+            r#"{"schema_version":1,"id":"a","more":[[[[]]]]}"#.into(),
+        ),
+        ("later-version", r#"{"schema_version":4294967295}"#.into()),
+    ];
+    for (name, text) in seeds {
+        let path = [env!("CARGO_MANIFEST_DIR"), "../tests/corpus/licence", name];
+        let path: std::path::PathBuf = path.iter().collect();
+        if std::env::var_os("DAYBREAK_WRITE_DOCUMENTS").is_some() {
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(&path, &text).expect("written");
+        }
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap_or_default(),
+            text,
+            "{name}"
+        );
+    }
+}

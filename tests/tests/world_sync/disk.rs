@@ -435,7 +435,7 @@ impl Host for Disk {
                     database.write(write, now);
                 }
             }
-            Ok(taken)
+            Ok::<_, HostError>(taken)
         })??;
         self.check_rows(&taken.writes);
         Ok(taken)

@@ -1,0 +1,126 @@
+//! A vendor with an authority made on the spot: the real `daybreak-licence`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::programs;
+use crate::site::Site;
+
+/// An authority with a signing key of its own.
+#[derive(Debug)]
+pub struct Vendor {
+    dir: TempDir,
+    key: PathBuf,
+}
+
+impl Default for Vendor {
+    fn default() -> Self {
+        Vendor::new()
+    }
+}
+
+impl Vendor {
+    /// A new one.
+    ///
+    /// # Panics
+    /// If the program fails.
+    #[must_use]
+    pub fn new() -> Vendor {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut vendor = Vendor {
+            dir,
+            key: PathBuf::new(),
+        };
+        vendor.key = vendor.run(&["new-key"]).trim().into();
+        vendor
+    }
+
+    /// The file of its key, which customers get.
+    #[must_use]
+    pub fn key(&self) -> &std::path::Path {
+        &self.key
+    }
+
+    /// Has the site believe this vendor.
+    ///
+    /// # Panics
+    /// If the key cannot be put there.
+    pub fn is_trusted_by(&self, site: &Site) {
+        let vendors = site.data().join("keys/vendors");
+        std::fs::create_dir_all(&vendors).expect("own folder");
+        let name = self.key.file_name().expect("a file");
+        std::fs::copy(&self.key, vendors.join(name)).expect("own folder");
+    }
+
+    /// A new master licence.
+    #[must_use]
+    pub fn master(&self, redundancy: &str, products: &[(&str, u32)]) -> String {
+        let create = ["master", "--customer", "Plant", "--redundancy", redundancy];
+        let master = self.run(&create).trim().to_owned();
+        for (product, count) in products {
+            let count = count.to_string();
+            let _ = self.run(&[
+                "product",
+                "--master",
+                &master,
+                "--product",
+                product,
+                "--count",
+                &count,
+            ]);
+        }
+        master
+    }
+
+    /// The file of an activation for these servers.
+    #[must_use]
+    pub fn activate(&self, master: &str, installations: &[&str]) -> String {
+        let mut args = vec!["activate", "--master", master];
+        for installation in installations {
+            args.extend(["--installation", installation]);
+        }
+        self.run(&args)
+    }
+
+    /// Licenses a site that no administration runs on for so many terminals, so that a test is not about licences.
+    ///
+    /// # Panics
+    /// If a program refuses.
+    pub fn license(site: &Site, terminals: u32) {
+        let vendor = Vendor::new();
+        vendor.is_trusted_by(site);
+        let told = site.admin(&["installation-id"]);
+        assert!(
+            told.status.success(),
+            "{}",
+            String::from_utf8_lossy(&told.stderr)
+        );
+        let installation = String::from_utf8(told.stdout).expect("text");
+        let counts = ["terminal-connection", "instant-failover", "windows-client"];
+        let master = vendor.master("none", &counts.map(|product| (product, terminals)));
+        let licence = vendor.activate(&master, &[installation.trim()]);
+        let file = site.source("plant.licence", licence.as_bytes());
+        let file = file.to_str().expect("a plain path");
+        let installed = site.admin(&["licence", "install", file]);
+        assert!(
+            installed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&installed.stderr)
+        );
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        let mut command = Command::new(programs::ours("daybreak-licence"));
+        let output = command
+            .arg("--dir")
+            .arg(self.dir.path())
+            .args(args)
+            .output();
+        let output = output.expect("the program is built");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {error}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+}

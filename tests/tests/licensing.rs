@@ -1,0 +1,264 @@
+//! The boot gate on the real programs: who holds no seat is refused and told why, and boots as soon as there is one.
+
+use std::time::Duration;
+
+use daybreak_tests::administration::Api;
+use daybreak_tests::client::{Client, Fetch};
+use daybreak_tests::poll;
+use daybreak_tests::site::{Engine, Site};
+use daybreak_tests::vendor::Vendor;
+use daybreak_tests::vm::{Firmware, Lan, MAC, SERVER};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A machine boots slowly on a busy processor.
+const SCREEN_PATIENCE: Duration = Duration::from_secs(180);
+
+fn mac(number: u32) -> String {
+    format!("52:54:00:00:00:{number:02x}")
+}
+
+fn terminal(api: &Api<'_>, number: u32) -> String {
+    let body = json!({"name": format!("kiosk-{number}"), "macs": [mac(number)]});
+    api.create("/api/v1/terminals", &body)
+}
+
+fn configuration(engine: &Engine, client: Client, number: u32) -> (Option<Value>, String) {
+    let name = format!("terminals/{}.json", mac(number));
+    let fetched = Fetch::new(client, engine.address()).run(&name);
+    let content = fetched
+        .content
+        .and_then(|json| serde_json::from_slice(&json).ok());
+    (content, fetched.output)
+}
+
+fn script(engine: &Engine, number: u32) -> String {
+    let name = format!("boot/{}.ipxe", mac(number));
+    let fetched = Fetch::new(Client::Curl, engine.address()).run(&name);
+    String::from_utf8(fetched.content.expect("a script")).expect("text")
+}
+
+fn wait_until_served(api: &Api<'_>, engine: &Engine) {
+    api.wait_until_published();
+    let generation = api.get("/api/v1/publication").expect(200).json()["generation"].clone();
+    let generation = generation.as_f64().expect("a generation");
+    poll::until("the catalog in service", PATIENCE, || {
+        (engine.metrics().sum("daybreak_engine_catalog_generation") >= generation).then_some(())
+    });
+}
+
+#[test]
+fn the_eleventh_terminal_is_refused_without_a_licence_and_boots_with_one_without_a_restart() {
+    let site = Site::new();
+    let mut administration = site.administration(&[]);
+    let mut engine = site.engine(&[]);
+    let api = administration.set_up();
+    let ids: Vec<String> = (1..=11).map(|number| terminal(&api, number)).collect();
+    wait_until_served(&api, &engine);
+
+    for number in 1..=10 {
+        assert!(
+            configuration(&engine, Client::Curl, number).0.is_some(),
+            "{number}"
+        );
+    }
+    // Every client shows its user the reason; curl has words of its own for the code.
+    for client in [Client::TftpHpa, Client::Atftp] {
+        let (content, output) = configuration(&engine, client, 11);
+        assert!(content.is_none(), "{client:?}");
+        assert!(
+            output.contains("has no licence seat"),
+            "{client:?}: {output}"
+        );
+    }
+    assert!(configuration(&engine, Client::Curl, 11).0.is_none());
+    assert!(script(&engine, 11).contains("Terminal kiosk-11 has no licence seat"));
+    assert!(!script(&engine, 10).contains("licence"));
+    let refused = poll::until("the event", PATIENCE, || {
+        let query = format!("/api/v1/events?kind=boot-refused&terminal={}", ids[10]);
+        let page = api.get(&query).expect(200).json();
+        Some(page["items"].as_array()?.clone()).filter(|items| !items.is_empty())
+    });
+    assert_eq!(refused.len(), 1, "once, however often it asks: {refused:?}");
+    assert_eq!(refused[0]["name"], "kiosk-11");
+    assert!(
+        engine
+            .metrics()
+            .sum("daybreak_engine_terminals_unseated_total")
+            >= 3.0
+    );
+
+    let vendor = Vendor::new();
+    vendor.is_trusted_by(&site);
+    let licensing = api.get("/api/v1/licensing").expect(200).json();
+    let installation = licensing["servers"][0]["installation"]
+        .as_str()
+        .expect("an identifier");
+    let master = vendor.master("none", &[("terminal-connection", 11)]);
+    let licence = vendor.activate(&master, &[installation]);
+    api.send("POST", "/api/v1/licences", &json!({"licence": licence}))
+        .expect(201);
+    let told = poll::until("the eleventh to boot", PATIENCE, || {
+        configuration(&engine, Client::Curl, 11).0
+    });
+    assert_eq!(told["name"], "kiosk-11");
+    assert!(script(&engine, 11).contains("Nothing is chosen for terminal kiosk-11"));
+
+    // Its seat is taken away: it is refused again, and a newcomer gets it.
+    let twelfth = terminal(&api, 12);
+    api.delete(&format!("/api/v1/terminals/{}/seat", ids[10]))
+        .expect(200);
+    poll::until("the twelfth to boot", PATIENCE, || {
+        configuration(&engine, Client::Curl, 12).0
+    });
+    assert!(configuration(&engine, Client::Curl, 11).0.is_none());
+    let seat = api
+        .get(&format!("/api/v1/terminals/{twelfth}"))
+        .expect(200)
+        .json();
+    assert_eq!(seat["body"]["seat"]["state"], "held");
+    assert!(
+        engine.is_running() && administration.is_running(),
+        "nothing was restarted"
+    );
+}
+
+#[test]
+fn a_seat_outlives_the_licence_and_a_template_of_the_site_gives_none() {
+    let site = Site::new();
+    let administration = site.administration(&[]);
+    let engine = site.engine(&[]);
+    let api = administration.set_up();
+    let own = json!({"key": "ipxe-script", "value": "#!ipxe\necho our own script\n"});
+    let _ = api.create("/api/v1/settings", &own);
+    let vendor = Vendor::new();
+    vendor.is_trusted_by(&site);
+    let licensing = api.get("/api/v1/licensing").expect(200).json();
+    let installation = licensing["servers"][0]["installation"]
+        .as_str()
+        .expect("an identifier");
+    let master = vendor.master("none", &[("terminal-connection", 11)]);
+    let licence = vendor.activate(&master, &[installation]);
+    api.send("POST", "/api/v1/licences", &json!({"licence": licence}))
+        .expect(201);
+    for number in 1..=11 {
+        let _ = terminal(&api, number);
+    }
+    api.delete(&format!("/api/v1/licences/{master}"))
+        .expect(204);
+    let _ = terminal(&api, 12);
+    wait_until_served(&api, &engine);
+    for number in 1..=11 {
+        assert!(
+            configuration(&engine, Client::Curl, number).0.is_some(),
+            "{number}"
+        );
+        assert!(script(&engine, number).contains("our own script"));
+    }
+    assert!(configuration(&engine, Client::Curl, 12).0.is_none());
+    assert!(script(&engine, 12).contains("has no licence seat"));
+    let licensing = api.get("/api/v1/licensing").expect(200).json();
+    let seats = json!({"product": "terminal", "entitled": 10, "used": 11, "excess": 1});
+    assert_eq!(
+        (&licensing["counts"][0], &licensing["waiting"]),
+        (&seats, &json!(1))
+    );
+}
+
+#[test]
+fn the_command_line_says_who_this_is_and_installs_lists_and_removes_with_and_without_an_administration()
+ {
+    let site = Site::new();
+    let administration = site.administration(&[]);
+    let api = administration.set_up();
+    let licensing = api.get("/api/v1/licensing").expect(200).json();
+    let installation = licensing["servers"][0]["installation"]
+        .as_str()
+        .expect("an identifier")
+        .to_owned();
+    administration.terminate(PATIENCE);
+
+    let admin = |args: &[&str]| {
+        let output = site.admin(args);
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    assert_eq!(admin(&["installation-id"]).1.trim(), installation);
+    let vendor = Vendor::new();
+    let master = vendor.master("none", &[("terminal-connection", 25)]);
+    let file = site.source(
+        "plant.licence",
+        vendor.activate(&master, &[&installation]).as_bytes(),
+    );
+    let file = file.to_str().expect("a plain path");
+    let (code, _, refused) = admin(&["licence", "install", file]);
+    assert!(
+        code == Some(1) && refused.contains("which is not known here"),
+        "{refused}"
+    );
+    let key = vendor.key().to_str().expect("a plain path").to_owned();
+    assert_eq!(admin(&["licence", "trust", &key]).0, Some(0));
+    let (code, told, error) = admin(&["licence", "install", file]);
+    assert!(
+        code == Some(0) && told.contains("is installed: in force"),
+        "{told} {error}"
+    );
+    assert!(
+        admin(&["licence", "list"])
+            .1
+            .contains("25 terminal-connection")
+    );
+    assert!(
+        admin(&["licence", "status"])
+            .1
+            .contains("terminal: 0 of 25")
+    );
+    // A machine can fill any memory with a file; it is read no further than a licence may be.
+    let long = site.source("long", b"");
+    std::fs::File::options()
+        .write(true)
+        .open(&long)
+        .expect("open")
+        .set_len(1 << 30)
+        .expect("sparse");
+    let (code, _, refused) = admin(&["licence", "install", long.to_str().expect("a plain path")]);
+    assert!(
+        code == Some(1) && refused.contains("longer than"),
+        "{refused}"
+    );
+    assert_eq!(admin(&["licence", "remove", &master]).0, Some(0));
+    assert!(
+        admin(&["licence", "status"])
+            .1
+            .contains("terminal: 0 of 10")
+    );
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn a_machine_without_a_seat_says_so_on_its_screen_and_goes_on_when_it_has_one() {
+    let lan = Lan::new(&format!("boot/{MAC}.ipxe"));
+    let site = Site::inside(lan.host());
+    let administration = site.administration(&[]);
+    let _engine = site.engine_on(&format!("{SERVER}:69"), &[]);
+    let api = administration.set_up();
+    let server = json!({"name": "this", "address": SERVER.to_string()});
+    let _ = api.create("/api/v1/boot-servers", &server);
+    let first = terminal(&api, 1);
+    for number in 2..=10 {
+        let _ = terminal(&api, number);
+    }
+    let _ = api.create("/api/v1/terminals", &json!({"name": "late", "macs": [MAC]}));
+    api.wait_until_published();
+
+    let machine = lan.boot(&Firmware::Bios);
+    machine.wait_for_console("Terminal late has no licence seat", SCREEN_PATIENCE);
+    api.delete(&format!("/api/v1/terminals/{first}"))
+        .expect(204);
+    machine.wait_for_console("Nothing is chosen for terminal late", SCREEN_PATIENCE);
+}
