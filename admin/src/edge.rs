@@ -21,6 +21,12 @@ pub fn random<const COUNT: usize>(entropy: &dyn Entropy) -> [u8; COUNT] {
     octets
 }
 
+/// The time zone that the machine is in now; UTC, if it does not say.
+#[must_use]
+pub fn machine_zone() -> jiff::tz::TimeZone {
+    jiff::tz::TimeZone::try_system().unwrap_or(jiff::tz::TimeZone::UTC)
+}
+
 /// The clock and the random source of the machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine;

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod backup;
 pub mod bulk;
 pub mod command;
 pub mod configuration;
@@ -32,6 +33,7 @@ pub mod peer;
 pub mod publish;
 pub mod remove;
 pub mod replacement;
+pub mod schedule;
 pub mod security;
 pub mod site;
 pub mod source;

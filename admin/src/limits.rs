@@ -131,6 +131,32 @@ pub const ENGINE_WAIT: Duration = Duration::from_secs(1);
 /// Octets of the engine's metrics. Beyond it: they are left out.
 pub const ENGINE_METRICS_BYTES_MAX: u64 = 1 << 20;
 
+/// Octets that are copied at a time.
+pub const COPY_BYTES: usize = 1 << 20;
+
+/// Octets of a backup's description of itself. Beyond it: the backup is refused.
+pub const BACKUP_HEAD_BYTES_MAX: u64 = 16 << 10;
+/// Octets of all objects and names of files in a backup; they are in memory while it is restored. Beyond it: making it,
+/// and restoring it, are refused.
+pub const BACKUP_CONFIGURATION_BYTES_MAX: u64 = 512 << 20;
+/// Backups on one server. Beyond it: making or uploading one is refused.
+pub const BACKUPS_MAX: usize = 1000;
+/// Backups of each automatic reason that stay. Beyond it: the oldest go.
+pub const AUTOMATIC_BACKUPS_KEPT: usize = 10;
+/// Backups that failed, and restores, that are remembered until the process ends. Beyond it: the oldest are forgotten.
+pub const BACKUP_JOBS_KEPT: usize = 32;
+/// Downloads of backups at once. Beyond it: refused, to be tried again.
+pub const BACKUP_DOWNLOADS_MAX: usize = 4;
+/// Names of each kind that the differences of a restore list. Beyond it: only counted.
+pub const DIFFERENCE_NAMES_MAX: usize = 1000;
+/// Octets of an upload between two looks at the room that is left.
+pub const ROOM_CHECKED_EVERY_BYTES: u64 = 64 << 20;
+
+/// How often it is looked whether a schedule is due.
+pub const SCHEDULES_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+/// How far ahead the time of a last run may be. Beyond it: the clock was wrong then, and it is forgotten.
+pub const CLOCK_SET_BACK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Pieces of an upload that wait in memory for the disk. Beyond it: the sender waits.
 pub const UPLOAD_PIECES_MAX: usize = 4;
 
@@ -140,6 +166,11 @@ pub const IMPORT_ROWS_MAX: usize = 50_000;
 pub const IMPORT_BYTES_MAX: usize = 32 << 20;
 /// After so many rows of an import its progress is told.
 pub const IMPORT_PROGRESS_ROWS: usize = 500;
+/// Faults of a row that are told. Beyond it: the first ones.
+pub const ROW_FAULTS_MAX: usize = 8;
+/// How often rows that exchange network cards are tried, each time without those that were refused. Beyond it: the rest is
+/// refused.
+pub const IMPORT_TRIES_MAX: usize = 8;
 /// Octets of an answer that the command line takes from a running administration. Beyond it: an error.
 pub const ANSWER_BYTES_MAX: u64 = 1 << 30;
 /// How long the command line waits for a running administration to take its connection.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use daybreak_store::{ImageHash, Name};
 use daybreak_sync::{ObjectKey, Row};
 
 use crate::file::{self, File};
@@ -32,6 +33,26 @@ pub struct Site {
     // Terminals that hold a seat.
     seats: u64,
     entitlement: Entitlement,
+}
+
+/// A file that terminals can ask for, and that is stored as an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Its image.
+    pub hash: ImageHash,
+    /// The length of that.
+    pub len: u64,
+}
+
+/// What becomes of a file with a restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// Its name.
+    pub name: Name,
+    /// What it is in the catalog.
+    pub before: Option<StoredFile>,
+    /// What it will be; nothing: it is removed. The same: its image, which was lost, is back.
+    pub after: Option<StoredFile>,
 }
 
 /// The objects of one kind.

@@ -244,6 +244,84 @@ fn one_refused_row_refuses_all_and_each_names_its_field_unless_the_valid_ones_ar
 }
 
 #[test]
+fn a_row_with_several_faults_tells_each_of_them() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    site(&admin);
+    let rows = json!([{
+        "name": "bad name", "macs": ["x"], "group": "nowhere", "enabled": 7,
+        "settings": {"display": {"width_px": 1, "height_px": 600}, "terminal_servers": ["ts3"], "nonsense": 1},
+    }, {"name": "good", "macs": [mac(7)]}]);
+    let path = format!("{IMPORT}?dry_run=true");
+    let report = send(&admin, &path, "application/json", &rows.to_string()).expect(200);
+    let row = &report.json()["rows"][0];
+    let more = row["more"].as_array().expect("more faults");
+    let mut fields: Vec<_> = more.iter().map(|fault| fault["field"].as_str()).collect();
+    fields.push(row["field"].as_str());
+    fields.sort_unstable();
+    let expected = [
+        "enabled",
+        "group",
+        "macs[0]",
+        "name",
+        "settings.display.width_px",
+        "settings.nonsense",
+        "settings.terminal_servers[0]",
+    ];
+    assert_eq!(fields, expected.map(Some), "{row}");
+    assert!(
+        more.iter()
+            .all(|fault| fault["code"].is_string() && fault["message"].is_string())
+    );
+    assert_eq!(report.json()["rows"][1].get("more"), None);
+}
+
+#[test]
+fn terminals_may_exchange_their_cards_in_one_import() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    let names = ["a", "b", "c", "d"];
+    for (name, card) in names.into_iter().zip(1..) {
+        admin.create(
+            "/api/v1/terminals",
+            &json!({"name": name, "macs": [mac(card)]}),
+        );
+    }
+    let import = |args: &str, cards: [u32; 4]| {
+        let rows = names
+            .into_iter()
+            .zip(cards)
+            .map(|(name, card)| format!("{name},{}\n", mac(card)));
+        let table = format!("name,macs\n{}", rows.collect::<String>());
+        send(&admin, &format!("{IMPORT}{args}"), "text/csv", &table)
+    };
+    let cards = || {
+        let mut all = terminals(&admin);
+        all.sort_unstable_by_key(|body| body["name"].to_string());
+        all.iter()
+            .map(|body| body["macs"][0].clone())
+            .collect::<Vec<_>>()
+    };
+    // Two exchange theirs; one takes over from the next, which gets a new one.
+    let report = import("", [2, 1, 4, 5]).expect(200).json();
+    assert_eq!(
+        (&report["updated"], &report["refused"]),
+        (&json!(4), &json!(0)),
+        "{report}"
+    );
+    assert_eq!(cards(), [mac(2), mac(1), mac(4), mac(5)]);
+    // Two want the same, and a third waits for one of them: the rest is made.
+    let report = import("?valid_only=true", [1, 2, 1, 6]).expect(200).json();
+    assert_eq!(
+        (&report["updated"], &report["refused"]),
+        (&json!(1), &json!(3)),
+        "{report}"
+    );
+    assert_eq!(report["rows"][0]["field"], "macs[0]");
+    assert_eq!(cards(), [mac(2), mac(1), mac(4), mac(6)]);
+}
+
+#[test]
 fn ten_thousand_rows_are_one_change_and_tell_their_progress() {
     let server = Server::set_up();
     let admin = server.admin();

@@ -383,3 +383,36 @@ fn sqlite_is_the_one_that_was_bundled_and_syncs_every_commit() {
         .expect("read");
     assert_eq!(mode, "wal");
 }
+
+#[test]
+fn a_terminal_that_an_older_version_stored_gets_the_key_of_its_reports_once() {
+    let site = Site::new();
+    let id = site.create(Kind::Terminal, &json!({"name": "a", "macs": [mac(1)]}));
+    rusqlite::Connection::open(site.dir.path().join("config.db"))
+        .and_then(|other| {
+            other.execute(
+                "UPDATE object SET body = json_remove(body, '$.status_key')",
+                [],
+            )
+        })
+        .expect("taken away");
+    let site = site.restarted();
+    let key = || site.object(Kind::Terminal, &id).body.stored()["status_key"].clone();
+    assert!(key().is_null());
+    site.configuration
+        .give_missing_keys(&actor())
+        .expect("given");
+    let given = key();
+    assert!(given.is_string());
+    let changes = site.configuration.site().change();
+    site.configuration
+        .give_missing_keys(&actor())
+        .expect("nothing to give");
+    assert_eq!(
+        (key(), site.configuration.site().change()),
+        (given, changes)
+    );
+    let audit = |database: &Database| database.audit(&AuditFilter::default(), 1);
+    let audit = site.configuration.with_database(audit).expect("audit");
+    assert_eq!(audit[0].action, "secret");
+}

@@ -141,9 +141,14 @@ fn a_light_is_green_when_the_configuration_has_come_and_red_when_a_file_has_not(
     };
     let (down, silent) = (failed(Why::ShutDown), failed(Why::TimedOut));
     let at = |time_ms, what| Event { time_ms, what };
-    // An engine that goes down says nothing of the terminal.
+    // An engine that goes down says nothing of the terminal, and a file that the terminal leaves by itself is none that
+    // did not reach it.
     plant.tell(&[at(NOW + 25, down)]);
     plant.shows(NOW + 25, "green", NOW + 10);
+    for (number, code) in (26..).zip([0, 8]) {
+        plant.tell(&[at(NOW + number, failed(Why::Aborted(code)))]);
+        plant.shows(NOW + number, "green", NOW + 10);
+    }
     plant.tell(&[at(NOW + 30, silent)]);
     let red = plant.shows(NOW + 30, "red", NOW + 30);
     let why = red["lights"][0]["why"].as_str().expect("a reason");
@@ -155,7 +160,24 @@ fn a_light_is_green_when_the_configuration_has_come_and_red_when_a_file_has_not(
         octets: 9,
         duration_ms: 9,
     };
-    plant.tell(&[at(NOW + 40, started), at(NOW + 50, firmware)]);
+    plant.tell(&[at(NOW + 40, started)]);
+    let booting = plant.shows(NOW + 40, "grey", NOW + 40);
+    assert_eq!(
+        booting["lights"][0]["why"],
+        Value::Null,
+        "the old failure is over"
+    );
+    plant.tell(&[at(NOW + 41, failed(Why::Aborted(0)))]);
+    let left = plant.shows(NOW + 41, "grey", NOW + 40);
+    assert!(
+        left["lights"][0]["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("error 0")),
+        "{left}"
+    );
+    plant.tell(&[at(NOW + 42, failed(Why::Aborted(3)))]);
+    plant.shows(NOW + 42, "red", NOW + 42);
+    plant.tell(&[at(NOW + 50, firmware)]);
     let again = plant.shows(NOW + 50, "green", NOW + 50);
     assert_eq!(again["stage"], "firmware");
 }

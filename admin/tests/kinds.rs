@@ -43,6 +43,11 @@ fn bodies(kind: Kind, number: u32) -> (Value, Value, &'static str) {
             json!({"name": "x", "address": "192.0.2.1", "priority": -1}),
             "priority",
         ),
+        Kind::Schedule => (
+            json!({"name": name, "when": {"every": "day", "time": "02:30"}}),
+            json!({"name": "x", "when": {"every": "month", "day": 0, "time": "02:30"}}),
+            "when.day",
+        ),
         Kind::User => (
             json!({"name": name, "roles": ["monitor"]}),
             json!({"name": "X", "roles": []}),

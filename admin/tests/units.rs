@@ -3,12 +3,12 @@
 mod support;
 
 use daybreak_admin::configuration::{ChangeError, Configuration};
-use daybreak_admin::database::AuditFilter;
+use daybreak_admin::database::{AuditFilter, Database};
 use daybreak_admin::kind::{Body, Kind, MacAddress};
 use daybreak_admin::object::Id;
 use daybreak_admin::publish::Compiler;
 use daybreak_admin::replacement::{NewUnit, ReplaceError, replace};
-use daybreak_admin::unknown::{Seen, Sighting, held, seen_unknown};
+use daybreak_admin::unknown::{AdoptError, Seen, Sighting, forget, held, seen_unknown};
 use serde_json::{Value, json};
 use support::api::Server;
 use support::plant::Plant;
@@ -89,6 +89,18 @@ fn a_held_unit_is_listed_once_until_it_is_a_terminal_or_forgotten() {
     site.clock.set(2_000_000 + 8 * 24 * 3600 * 1000);
     see(&site.configuration, [3]);
     assert_eq!(macs(&site), [card(3)], "a week without a request");
+    forget(&site.configuration, &actor(), card(3)).expect("forgotten");
+    assert_eq!(macs(&site), []);
+    let again = forget(&site.configuration, &actor(), card(3));
+    assert!(matches!(again, Err(AdoptError::NotHeld(_))));
+    let audit = |database: &Database| database.audit(&AuditFilter::default(), 1);
+    let audit = site.configuration.with_database(audit);
+    let last = audit.expect("an audit").remove(0);
+    assert_eq!(
+        (last.action, last.kind, last.id),
+        ("delete".into(), "unknown-terminal".into(), mac(3))
+    );
+    assert!(last.before.is_some_and(|unit| unit.contains("first_ms")));
 }
 
 #[test]
@@ -275,11 +287,17 @@ fn a_held_unit_is_adopted_over_the_api() {
         .expect(204);
     let units = admin.get("/api/v1/unknown-terminals").expect(200).json();
     assert_eq!(units["items"].as_array().expect("units").len(), 1);
-    let audit = admin.get("/api/v1/audit?limit=1").expect(200).json();
-    assert_eq!(
-        (&audit["items"][0]["actor"], &audit["items"][0]["action"]),
-        (&json!("user admin"), &json!("create"))
-    );
+    let audit = admin.get("/api/v1/audit?limit=2").expect(200).json();
+    for (row, (action, kind)) in [("delete", "unknown-terminal"), ("create", "terminal")]
+        .into_iter()
+        .enumerate()
+    {
+        let row = &audit["items"][row];
+        assert_eq!(
+            (&row["actor"], &row["action"], &row["kind"]),
+            (&json!("user admin"), &json!(action), &json!(kind))
+        );
+    }
 }
 
 #[test]

@@ -224,11 +224,30 @@ impl<'s, D: Disk> Draft<'s, D> {
         }
     }
 
+    /// Has the same entries published anew: an image is back, and who serves them must look again.
+    pub fn renew(&mut self) {
+        self.changed = true;
+    }
+
+    /// Moves the new images to their places, lasting, before anything names them. Dropped after this, the draft still
+    /// takes them away again.
+    pub fn place_images(&mut self) -> Result<(), StoreError> {
+        self.place_pending()?;
+        self.sync_folders()?;
+        self.unsynced.clear();
+        Ok(())
+    }
+
+    /// Ends the draft without publishing: what was [placed](Self::place_images) stays, for the retention time at least, for
+    /// a later draft that names it.
+    pub fn leave(mut self) {
+        self.placed.clear();
+    }
+
     /// Makes this the next generation. On return it is visible to readers and lasts. After an error the old
     /// generation is in force, or (if the very last step failed) this one.
     pub fn publish(mut self) -> Result<Published, StoreError> {
-        self.place_pending()?;
-        self.sync_folders()?;
+        self.place_images()?;
         let disk = &self.store.disk;
         // An image that was gone is back: who serves the same entries must look again.
         if !self.changed && self.placed.is_empty() {

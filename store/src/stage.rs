@@ -18,7 +18,8 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
 pub struct Staged<'s, D: Disk> {
     store: &'s Store<D>,
     path: Option<String>,
-    file: D::File,
+    // Closed for one of many: then only its age keeps it from collection.
+    file: Option<D::File>,
     hash: ImageHash,
     len: u64,
 }
@@ -36,9 +37,11 @@ impl<D: Disk> Store<D> {
         progress: Progress<'_>,
     ) -> Result<Staged<'_, D>, StoreError> {
         let staged = self.stage_unsynced(source, expected, progress)?;
-        self.disk
-            .sync_file(&staged.file)
-            .map_err(StoreError::io("cannot sync", staged.path()))?;
+        if let Some(file) = &staged.file {
+            self.disk
+                .sync_file(file)
+                .map_err(StoreError::io("cannot sync", staged.path()))?;
+        }
         Ok(staged)
     }
 
@@ -90,7 +93,7 @@ impl<D: Disk> Store<D> {
         Ok(Staged {
             store: self,
             path: Some(path.to_owned()),
-            file,
+            file: Some(file),
             hash,
             len,
         })
@@ -153,7 +156,7 @@ impl<'s, D: Disk> Staged<'s, D> {
         Staged {
             store,
             path: Some(path),
-            file,
+            file: Some(file),
             hash,
             len,
         }
@@ -180,6 +183,15 @@ impl<'s, D: Disk> Staged<'s, D> {
     /// Where it lies.
     pub(crate) fn path(&self) -> &str {
         self.path.as_deref().unwrap_or_default()
+    }
+
+    /// The same without an open file: for one of so many that a process cannot have all of them open. It is safe from
+    /// collection for the retention time only.
+    #[must_use]
+    pub fn closed(self) -> Self {
+        let mut staged = self;
+        staged.file = None;
+        staged
     }
 
     /// Closes it; the caller cleans up from now on.

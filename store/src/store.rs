@@ -113,6 +113,18 @@ impl<D: Disk> Store<D> {
         Ok(current.map_or(Generation::ZERO, |current| current.generation))
     }
 
+    /// What is published now, held against collection with all its images as long as the second value lives.
+    /// Nothing: nothing was published yet.
+    pub fn pinned(&self) -> Result<Option<(Snapshot, D::File)>, LoadError> {
+        publish::load_published(&self.disk)
+    }
+
+    /// The disk that it is on, for what others keep in the data directory.
+    #[must_use]
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
     /// Whether an image is in the store, by its length; its content is checked by [`Store::verify`].
     #[must_use]
     pub fn has_image(&self, hash: &ImageHash, len: u64) -> bool {

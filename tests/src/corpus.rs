@@ -1,4 +1,4 @@
-//! The seeds of the fuzzer, as files of the tree.
+//! The seeds of the fuzzers, as files of the tree.
 
 use crate::programs;
 

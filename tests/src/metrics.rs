@@ -1,4 +1,4 @@
-//! The engine's metrics, as a Prometheus server would see them.
+//! Metrics, as a Prometheus server would see them.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -47,9 +47,14 @@ impl Metrics {
             .expect("curl");
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "no metrics at {address}: {error}");
-        let body = String::from_utf8(output.stdout).expect("metrics are text");
+        Metrics::of(&String::from_utf8(output.stdout).expect("metrics are text"))
+    }
+
+    /// Those in a text.
+    #[must_use]
+    pub fn of(text: &str) -> Metrics {
         Metrics {
-            samples: body.lines().filter_map(parse).collect(),
+            samples: text.lines().filter_map(parse).collect(),
         }
     }
 

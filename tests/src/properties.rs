@@ -1,5 +1,8 @@
-//! What must hold of any datagram, for the parser and for the names in it: the fuzzer and the replay of
-//! its corpus check the same.
+//! What must hold of any datagram, for the parser and for the names in it, and of any file that is said to be a backup:
+//! the fuzzers and the replay of their corpora check the same.
+
+use daybreak_admin::backup::archive::{ArchiveError, Reader, Record, Writer};
+use daybreak_admin::backup::{BackupError, Source};
 
 use daybreak_admin::licensing::{InstallationId, KeyId, VendorKeys};
 use daybreak_store::journal::{Event, EventError};
@@ -154,6 +157,49 @@ pub fn check_catalog(file: &[u8]) {
     let again = Snapshot::parse(again).expect("what we wrote");
     assert!(again.entries().eq(snapshot.entries()));
     assert!(again.terminals().eq(snapshot.terminals()));
+}
+
+/// Reads an archive as a restore does, and checks that what is accepted is what a backup would have written: the same
+/// octets. What was refused is told.
+///
+/// # Panics
+/// If it is not.
+pub fn check_archive(octets: &[u8]) -> Result<(), BackupError> {
+    // By the domain: bodies, too.
+    let mut image_bytes = 0;
+    Source::open(octets)?.images(|_, len, content| {
+        let mut image = Vec::new();
+        content.read_to_end(&mut image)?;
+        assert_eq!(image.len() as u64, len);
+        image_bytes += len;
+        Ok(())
+    })?;
+    assert!(
+        image_bytes <= octets.len() as u64,
+        "a restore writes no more than it has read"
+    );
+    assert_eq!(written_again(octets)?, octets);
+    Ok(())
+}
+
+fn written_again(octets: &[u8]) -> Result<Vec<u8>, ArchiveError> {
+    let mut reader = Reader::open(octets)?;
+    let mut writer = Writer::new(Vec::new(), reader.head())?;
+    while let Some(record) = reader.next_record()? {
+        match record {
+            Record::Object { kind, id, body } => writer.object(kind.word(), &id, &body)?,
+            Record::File { name, hash, len } => writer.file(name.as_str(), &hash, len)?,
+            Record::Image { hash, len } => {
+                let mut image = vec![0; usize::try_from(len).expect("it is in memory")];
+                let mut done = 0;
+                while done < image.len() {
+                    done += reader.read(&mut image[done..])?;
+                }
+                writer.image(&hash, len, &mut &image[..])?;
+            }
+        }
+    }
+    Ok(writer.finish()?.0)
 }
 
 fn check_request(request: &Request<'_>) {

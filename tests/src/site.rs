@@ -206,6 +206,12 @@ impl Engine {
         self.status
     }
 
+    /// Where it tells its metrics.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics
+    }
+
     /// Its metrics now.
     #[must_use]
     pub fn metrics(&self) -> Metrics {

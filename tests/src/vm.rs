@@ -27,7 +27,7 @@ pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The address of the site's DHCP server, where it is no boot server.
 const DHCP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 
-/// The network card's address of every machine: each has a wire to itself.
+/// The network card's address of a machine that is given no other: each has a wire to itself.
 pub const MAC: &str = "52:54:00:da:7b:01";
 
 /// The same address as PXELINUX spells it.
@@ -121,14 +121,20 @@ impl Lan {
         &self.host
     }
 
-    /// Switches a machine on.
+    /// Switches a machine on, with the network card [`MAC`].
     #[must_use]
     pub fn boot(&self, firmware: &Firmware<'_>) -> Machine {
+        self.boot_with(MAC, firmware)
+    }
+
+    /// The same with another network card. One machine at a time is on the wire.
+    #[must_use]
+    pub fn boot_with(&self, mac: &str, firmware: &Firmware<'_>) -> Machine {
         let mut command = self.host.command(programs::system("qemu-system-x86_64"));
         let accel = std::env::var("DAYBREAK_VM_ACCEL").unwrap_or_else(|_| "tcg".to_owned());
         command.args(["-accel", &accel, "-nodefaults", "-no-reboot", "-m", "256"]);
         command.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
-        firmware.add_to(&mut command);
+        firmware.add_to(&mut command, mac);
         command.args(["-netdev", "tap,id=wire,ifname=tap0,script=no,downscript=no"]);
         Machine {
             process: Process::start("the virtual machine", command),
@@ -179,12 +185,12 @@ pub enum Firmware<'a> {
 }
 
 impl Firmware<'_> {
-    fn add_to(&self, command: &mut Command) {
+    fn add_to(&self, command: &mut Command, mac: &str) {
         match self {
             // Without graphics, SeaBIOS puts the console that iPXE writes to on the serial line.
             Firmware::Bios => {
                 command.args(["-machine", "pc,graphics=off", "-vga", "none", "-device"]);
-                command.arg(format!("e1000,netdev=wire,mac={MAC},bootindex=1"));
+                command.arg(format!("e1000,netdev=wire,mac={mac},bootindex=1"));
             }
             Firmware::UBoot { rom } => {
                 command
@@ -192,7 +198,7 @@ impl Firmware<'_> {
                     .arg(rom);
                 command
                     .arg("-device")
-                    .arg(format!("e1000,netdev=wire,mac={MAC},romfile="));
+                    .arg(format!("e1000,netdev=wire,mac={mac},romfile="));
             }
             Firmware::Uefi { code, variables } => {
                 let flash = |file: &Path| format!("if=pflash,format=raw,file={}", file.display());
@@ -202,7 +208,7 @@ impl Firmware<'_> {
                 // No ROM: the firmware's own driver and its own TFTP client are what is tested.
                 command.arg("-device");
                 command.arg(format!(
-                    "virtio-net-pci,netdev=wire,mac={MAC},bootindex=1,romfile="
+                    "virtio-net-pci,netdev=wire,mac={mac},bootindex=1,romfile="
                 ));
                 command.args(["-device", "virtio-rng-pci"]);
             }

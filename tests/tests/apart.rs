@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use daybreak_tests::client::{Client, Fetch};
+use daybreak_tests::metrics::Metrics;
 use daybreak_tests::raw::RawClient;
 use daybreak_tests::site::Site;
 use daybreak_tests::{content, poll};
@@ -74,6 +75,52 @@ fn the_administration_survives_the_kill_of_the_engine_and_the_next_engine_serves
     assert!(names(&fetched.content.expect("served"), "meanwhile"));
     assert!(administration.is_running());
     assert!(administration.terminate(PATIENCE).success());
+}
+
+#[test]
+fn the_metrics_of_both_are_one_text_as_long_as_the_engine_tells_its_own() {
+    let site = Site::new();
+    site.import("image", b"content");
+    let engine = site.engine(&[]);
+    let at = engine.metrics_address().to_string();
+    let administration = site.administration(&["--engine-metrics", &at]);
+    let api = administration.set_up();
+    Fetch::new(Client::Curl, engine.address()).expect("image", b"content");
+    let read = || {
+        let text = api.get("/metrics").expect(200).body;
+        assert_eq!(text.matches("# EOF").count(), 1, "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        // No name is told twice: else a Prometheus server refuses all of it.
+        let mut told: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("# TYPE "))
+            .collect();
+        let all = told.len();
+        told.sort_unstable();
+        told.dedup();
+        assert_eq!(told.len(), all, "{text}");
+        Metrics::of(&text)
+    };
+    let both = poll::until("the transfer is counted", PATIENCE, || {
+        Some(read())
+            .filter(|metrics| metrics.sum("daybreak_engine_transfers_completed_total") == 1.0)
+    });
+    assert_eq!(both.sum("daybreak_admin_engine_reachable"), 1.0);
+    assert_eq!(
+        both.sum("daybreak_admin_catalog_generation"),
+        both.sum("daybreak_engine_catalog_generation")
+    );
+
+    engine.kill();
+    let alone = read();
+    assert_eq!(alone.sum("daybreak_admin_engine_reachable"), 0.0);
+    assert!(
+        !alone
+            .names()
+            .iter()
+            .any(|name| name.starts_with("daybreak_engine"))
+    );
+    assert!(alone.names().contains(&"daybreak_admin_objects"));
 }
 
 fn names(text: &[u8], name: &str) -> bool {

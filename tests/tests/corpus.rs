@@ -103,3 +103,42 @@ fn every_status_datagram_and_every_event_of_the_corpus_is_read_as_it_was_written
         }
     }
 }
+
+#[test]
+fn every_archive_of_the_corpus_is_what_a_backup_writes_or_is_refused() {
+    let archives = corpus::seeds("archive");
+    assert!(
+        archives.len() >= 70,
+        "the corpus has only {} files",
+        archives.len()
+    );
+    for (name, octets) in archives {
+        println!("{name}");
+        let outcome = properties::check_archive(&octets);
+        assert_eq!(
+            outcome.is_ok(),
+            name.starts_with("whole"),
+            "{name}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn every_archive_of_the_corpus_is_refused_when_cut_at_any_octet() {
+    let archives = corpus::seeds("archive");
+    for (name, octets) in &archives {
+        println!("{name}");
+        for end in (0..octets.len()).take(4096) {
+            let cut = &octets[..end];
+            // What has something behind its end is whole without it.
+            let whole = archives
+                .iter()
+                .any(|(name, whole)| name.starts_with("whole") && cut == whole);
+            assert_eq!(
+                properties::check_archive(cut).is_ok(),
+                whole,
+                "cut at {end}"
+            );
+        }
+    }
+}

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::faults::further;
 use super::{Row, Rows, fault, names};
 use crate::configuration::{Actor, ChangeError, Configuration, Draft, Edit, Expected};
 use crate::kind::{Body, Kind, MacAddress};
-use crate::limits::IMPORT_PROGRESS_ROWS;
+use crate::limits::{IMPORT_PROGRESS_ROWS, IMPORT_TRIES_MAX};
 use crate::merge_patch::merge;
 use crate::object::{Id, Object};
 use crate::site::Site;
@@ -44,6 +45,8 @@ pub struct RowReport {
     pub name: Option<String>,
     /// What became of it; in a dry run, or where another row refused all: what would have.
     pub outcome: Outcome,
+    /// Of a refused row: what else is wrong with it.
+    pub more: Vec<ChangeError>,
 }
 
 /// What became of all of them.
@@ -72,36 +75,46 @@ impl Report {
 pub fn import(
     configuration: &Configuration,
     actor: &Actor,
-    rows: Rows,
+    rows: &Rows,
     wanted: Wanted,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Report, ChangeError> {
     let mut import = Import {
         draft: configuration.draft(actor),
         met: BTreeMap::new(),
+        waiting: BTreeMap::new(),
     };
     let mut report = Report {
         committed: false,
         rows: Vec::with_capacity(rows.len()),
     };
-    for (done, row) in rows.0.into_iter().enumerate() {
+    for (done, row) in rows.0.iter().enumerate() {
         if done % IMPORT_PROGRESS_ROWS == 0 {
             progress(done);
         }
         let name = row.patch.as_ref().ok().and_then(|patch| patch.get("name"));
         let name = name.and_then(Value::as_str);
         let name = name.map(|name| name.chars().take(64).collect());
-        let number = row.number;
-        let outcome = match import.row(row) {
+        let outcome = match import.row(done, row) {
             Err(ChangeError::Database(error)) => return Err(error.into()),
             outcome => outcome.unwrap_or_else(Outcome::Refused),
         };
+        let more = match (&outcome, &row.patch) {
+            (Outcome::Refused(first), Ok(patch)) => {
+                let site = import.draft.site();
+                let before = matched(site, patch).ok().flatten();
+                further(site, before.as_deref(), patch, first)
+            }
+            _ => Vec::new(),
+        };
         report.rows.push(RowReport {
-            number,
+            number: row.number,
             name,
             outcome,
+            more,
         });
     }
+    import.settle(&rows.0, &mut report.rows);
     progress(report.rows.len());
     if !wanted.dry_run && (wanted.valid_only || report.refused() == 0) {
         import.draft.commit()?;
@@ -112,35 +125,80 @@ pub fn import(
 
 struct Import<'c> {
     draft: Draft<'c>,
-    // Terminals that a row was about, and which.
+    // Terminals that a row was about, and the number of that row.
     met: BTreeMap<Id, usize>,
+    // Those of them that want a card which another terminal may give away, and the index of the row.
+    waiting: BTreeMap<Id, usize>,
 }
 
 impl Import<'_> {
-    fn row(&mut self, row: Row) -> Result<Outcome, ChangeError> {
-        let patch = row.patch?;
+    fn row(&mut self, index: usize, row: &Row) -> Result<Outcome, ChangeError> {
+        let patch = row.patch.clone()?;
         let before = matched(self.draft.site(), &patch)?;
         if let Some(other) = before.as_ref().and_then(|object| self.met.get(&object.id)) {
             return Err(ChangeError::Twice { row: *other });
         }
         let body = body(self.draft.site(), before.as_deref(), patch)?;
-        let (edit, outcome) = match before {
-            None => (Edit::Create(body), Outcome::Created),
-            Some(before) if before.body == body => {
-                self.met.insert(before.id.clone(), row.number);
-                return Ok(Outcome::Unchanged);
-            }
-            Some(before) => {
-                let id = before.id.clone();
-                let expected = Expected::Any;
-                (Edit::Replace { id, body, expected }, Outcome::Updated)
-            }
+        let Some(before) = before else {
+            let object = self.draft.edit(Edit::Create(body))?;
+            self.met
+                .extend(object.map(|object| (object.id.clone(), row.number)));
+            return Ok(Outcome::Created);
         };
-        if let Some(object) = self.draft.edit(edit)? {
-            self.met.insert(object.id.clone(), row.number);
+        let id = before.id.clone();
+        if before.body == body {
+            self.met.insert(id, row.number);
+            return Ok(Outcome::Unchanged);
         }
-        Ok(outcome)
+        let made = self.draft.edit(replaced(id.clone(), body));
+        if let Err(ChangeError::Taken { field, by }) = &made
+            && field.starts_with("macs")
+            && (self.waiting.contains_key(by) || !self.met.contains_key(by))
+        {
+            self.waiting.insert(id.clone(), index);
+            self.met.insert(id, row.number);
+        } else if made.is_ok() {
+            self.met.insert(id, row.number);
+        }
+        made.map(|_| Outcome::Updated)
     }
+
+    /// Looks again at rows that wanted the card of another terminal: that may have given it away since, or two of them
+    /// exchange theirs. So they are judged by what they make together; what is refused then is left out of the next try.
+    fn settle(&mut self, rows: &[Row], report: &mut [RowReport]) {
+        for _ in 0..IMPORT_TRIES_MAX {
+            let mut tried = Vec::with_capacity(self.waiting.len());
+            let mut edits = Vec::with_capacity(self.waiting.len());
+            for (id, index) in &self.waiting {
+                let before = self.draft.site().object(Kind::Terminal, id);
+                // It was read before; only what it wants was taken.
+                let patch = rows[*index].patch.clone().unwrap_or_default();
+                if let Ok(body) = body(self.draft.site(), before.map(|before| &**before), patch) {
+                    tried.push((id.clone(), *index));
+                    edits.push(replaced(id.clone(), body));
+                }
+            }
+            if edits.is_empty() {
+                return;
+            }
+            let Err(refused) = self.draft.edit_together(edits) else {
+                for (_, index) in tried {
+                    report[index].outcome = Outcome::Updated;
+                }
+                return;
+            };
+            for (at, error) in refused {
+                let (id, index) = &tried[at];
+                report[*index].outcome = Outcome::Refused(error);
+                self.waiting.remove(id);
+            }
+        }
+    }
+}
+
+fn replaced(id: Id, body: Body) -> Edit {
+    let expected = Expected::Any;
+    Edit::Replace { id, body, expected }
 }
 
 /// The terminal that a row is about: the one of its name, or else the one that has one of its cards.
@@ -169,7 +227,7 @@ fn matched(site: &Site, patch: &Map<String, Value>) -> Result<Option<Arc<Object>
 }
 
 /// What the terminal is to be.
-fn body(
+pub(super) fn body(
     site: &Site,
     before: Option<&Object>,
     mut patch: Map<String, Value>,

@@ -6,9 +6,11 @@
 //!
 //! - `table`: CSV, and which column is which field.
 //! - `names`: names in the place of identifiers, and back.
+//! - `faults`: what else is wrong with a row.
 //! - `import`: rows become edits of one draft, each with its outcome.
 
 mod export;
+mod faults;
 mod import;
 mod names;
 mod table;

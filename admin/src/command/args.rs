@@ -14,7 +14,7 @@ Exit codes:
   0    done
   1    failed; what was published before is still published
   2    the command line is wrong
-  3    verify: something is missing or damaged
+  3    verify, restore: something is missing or damaged
   4    another command is changing the store; try again
   5    the disk is full, or would be
   130  interrupted; what was published before is still published
@@ -79,6 +79,32 @@ pub enum Command {
         /// How long they stay after they were replaced: a number with s, m, h or d.
         #[arg(long, default_value = "24h", value_parser = parse_duration)]
         retention: Duration,
+    },
+    /// Make a backup of everything that is configured, in DIR/backups. Works beside a running `serve`.
+    Backup {
+        /// Also the images: everything that terminals boot.
+        #[arg(long)]
+        images: bool,
+        /// Also copy it to this file, which must not exist.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Show what restoring a backup would change, and with --yes do it. While `serve` runs, restore over its API.
+    ///
+    /// A backup of what is there now is made before. Settings of this server alone and licences stay as they are.
+    Restore {
+        /// A backup in DIR/backups, or a file.
+        #[arg(value_name = "BACKUP")]
+        backup: PathBuf,
+        /// Restore.
+        #[arg(long)]
+        yes: bool,
+        /// Also users, roles and API keys. Otherwise they stay as they are.
+        #[arg(long)]
+        accounts: bool,
+        /// Leave files as they are now whose images are neither in the backup nor in the store.
+        #[arg(long)]
+        without_missing_images: bool,
     },
     /// Serve the administration over HTTP, and publish what is configured, until a signal ends it.
     ///

@@ -2,6 +2,7 @@
 
 use daybreak_store::StoreError;
 
+use crate::backup::BackupError;
 use crate::import::ImportError;
 use crate::remove::RemoveError;
 
@@ -48,8 +49,21 @@ impl Exit {
                 RemoveError::Store(error) => Some(error),
                 RemoveError::Unknown(_) => None,
             });
+        let backup = error.downcast_ref::<BackupError>();
+        match backup {
+            Some(BackupError::Interrupted) => return Exit::Interrupted,
+            Some(BackupError::Archive(_)) => return Exit::Damaged,
+            Some(BackupError::Busy) => return Exit::Busy,
+            Some(error) if error.is_disk_full() => return Exit::DiskFull,
+            _ => {}
+        }
+        let backup = backup.and_then(|error| match error {
+            BackupError::Store(error) => Some(error),
+            _ => None,
+        });
         match import
             .or(remove)
+            .or(backup)
             .or_else(|| error.downcast_ref::<StoreError>())
         {
             Some(StoreError::Busy(_)) => Exit::Busy,

@@ -1,6 +1,7 @@
 //! The command line: what was typed, what it does, what is printed, how it ends.
 
 mod args;
+mod backup;
 mod exit;
 mod licence;
 mod progress;

@@ -12,11 +12,13 @@ use anyhow::Result;
 use daybreak_store::{Name, Reader, Reserve, Retention, Store};
 
 use super::args::{Args, Command};
+use super::backup;
 use super::exit::Exit;
 use super::licence::{installation_id, licence};
 use super::progress::Bar;
 use super::serve::serve;
 use super::terminals::terminals;
+use crate::backup::Restoring;
 use crate::import::import;
 use crate::limits::WARNINGS_SHOWN_MAX;
 use crate::list::list;
@@ -48,6 +50,25 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
                 ..Retention::default()
             };
             run_gc(&existing(args)?, retention)
+        }
+        Command::Backup { images, output } => backup::run_backup(
+            &existing(args)?,
+            &args.data,
+            *images,
+            output.as_deref(),
+            stop,
+        ),
+        Command::Restore {
+            backup,
+            yes,
+            accounts,
+            without_missing_images,
+        } => {
+            let restoring = Restoring {
+                accounts: *accounts,
+                without_missing_images: *without_missing_images,
+            };
+            backup::run_restore(&opened(args)?, &args.data, backup, (restoring, *yes), stop)
         }
         Command::Serve(serving) => serve(&args.data, serving),
         Command::InstallationId(reach) => installation_id(&args.data, reach),

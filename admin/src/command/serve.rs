@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
 use super::exit::Exit;
-use crate::edge::Machine;
+use crate::edge::{Machine, machine_zone};
 use crate::http::{Application, Settings, Transport};
 use crate::licences::MACHINE_ID;
 
@@ -93,6 +93,7 @@ pub(super) fn serve(data: &Path, args: &ServeArgs) -> Result<Exit> {
         name: args.name.clone().unwrap_or_else(machine_name),
         machine_id: MACHINE_ID.into(),
         workers: args.workers.into(),
+        zone: Arc::new(machine_zone),
     };
     actix_web::rt::System::new().block_on(async move {
         let application = Application::build(&settings, Arc::new(Machine), Arc::new(Machine))?;

@@ -162,7 +162,7 @@ fn import(
     let of = rows.len();
     let actor = Actor::machine("command line");
     let mut progress = |done| bar.set(done, of);
-    let report = bulk::import(&configuration, &actor, rows, wanted, &mut progress)?;
+    let report = bulk::import(&configuration, &actor, &rows, wanted, &mut progress)?;
     if report.committed {
         let store = store()?;
         let site = configuration.site();
@@ -181,6 +181,9 @@ fn tell(report: &ReportView, wanted: Wanted) -> Result<Exit> {
         let name = row.name.as_deref().unwrap_or("without a name");
         let why = row.message.as_deref().unwrap_or_default();
         writeln!(out, "row {}, {name}: {why}", row.row)?;
+        for fault in &row.more {
+            writeln!(out, "  also: {}", fault.message)?;
+        }
     }
     if report.refused > WARNINGS_SHOWN_MAX {
         writeln!(out, "… and {} more", report.refused - WARNINGS_SHOWN_MAX)?;

@@ -117,18 +117,23 @@ pub(super) fn grants(site: &Site, actor: &Actor, planned: &Planned) -> Result<()
         .iter()
         .map(|object| &object.body)
         .chain(&planned.after);
-    for body in bodies {
-        let granted = match body {
-            Body::User(user) => site.rights_of_user(user),
-            Body::Role(role) => role.rights.clone(),
-            Body::ApiKey(key) => key.rights.clone(),
-            _ => Rights::new(),
-        };
-        if let Some(beyond) = granted.difference(&actor.rights).next() {
-            return Err(ChangeError::Beyond(*beyond));
-        }
+    bodies
+        .into_iter()
+        .try_for_each(|body| granted(site, actor, body))
+}
+
+/// Whether the actor has every right that this object of `site` gives.
+pub(super) fn granted(site: &Site, actor: &Actor, body: &Body) -> Result<(), ChangeError> {
+    let granted = match body {
+        Body::User(user) => site.rights_of_user(user),
+        Body::Role(role) => role.rights.clone(),
+        Body::ApiKey(key) => key.rights.clone(),
+        _ => Rights::new(),
+    };
+    match granted.difference(&actor.rights).next() {
+        Some(beyond) => Err(ChangeError::Beyond(*beyond)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether there is still an administrator, if there was one.

@@ -12,14 +12,14 @@ use daybreak_sync::{Book, ImageRef, ObjectKey, Row};
 
 use super::{Actor, ChangeError, Configuration, Edit, Expected, Writer, check};
 use crate::database::{AuditRow, Commit, DatabaseError, FileRow};
-use crate::edge::random;
+use crate::edge::{Entropy, random};
 use crate::file::{self, File};
 use crate::kind::{Body, Kind, Terminal};
 use crate::licensing::Seat;
 use crate::limits::{BODY_BYTES_MAX, OBJECTS_MAX};
 use crate::object::{HybridClock, Id, Object};
 use crate::security::StatusKey;
-use crate::site::Site;
+use crate::site::{FileChange, Site, StoredFile};
 
 /// Edits that are not committed yet. Meanwhile nobody else changes anything.
 pub struct Draft<'c> {
@@ -27,7 +27,7 @@ pub struct Draft<'c> {
     writer: MutexGuard<'c, Writer>,
     actor: &'c Actor,
     now_ms: u64,
-    before: Arc<Site>,
+    pub(super) before: Arc<Site>,
     next: Site,
     book: Book,
     clock: HybridClock,
@@ -40,12 +40,12 @@ pub struct Draft<'c> {
 
 /// What is to be written for one edit.
 pub(super) struct Planned {
-    kind: Kind,
-    id: Id,
+    pub(super) kind: Kind,
+    pub(super) id: Id,
     pub(super) before: Option<Arc<Object>>,
     pub(super) after: Option<Body>,
     // Whether what is sealed is set: nothing else of that shows in the audit.
-    sealing: bool,
+    pub(super) sealing: bool,
 }
 
 impl<'c> Draft<'c> {
@@ -83,10 +83,53 @@ impl<'c> Draft<'c> {
             return Err(ChangeError::Secondary(primary));
         }
         let planned = self.plan(edit)?;
-        check::grants(&self.next, self.actor, &planned)?;
-        if planned.before.is_none() && self.next.len() >= OBJECTS_MAX {
-            return Err(ChangeError::TooMany);
+        if let Some(body) = &planned.after {
+            check::body(&self.next, &planned.id, body)?;
         }
+        self.make(planned)
+    }
+
+    /// Makes all of these edits, judged by the state that they make together: two terminals may exchange their cards. Or
+    /// none: then says which of them are refused.
+    pub fn edit_together(
+        &mut self,
+        edits: Vec<Edit>,
+    ) -> Result<Vec<Arc<Object>>, Vec<(usize, ChangeError)>> {
+        let before = (
+            self.next.clone(),
+            self.book.clone(),
+            self.clock,
+            self.rows.clone(),
+            (self.writes.len(), self.audit.len()),
+        );
+        let (mut made, mut refused) = (Vec::with_capacity(edits.len()), Vec::new());
+        for (index, edit) in edits.into_iter().enumerate() {
+            match self.plan(edit).and_then(|planned| self.make(planned)) {
+                Ok(object) => made.extend(object),
+                Err(error) => refused.push((index, error)),
+            }
+        }
+        if refused.is_empty() {
+            let checked = made
+                .iter()
+                .map(|object| check::body(&self.next, &object.id, &object.body));
+            refused = (0..)
+                .zip(checked)
+                .filter_map(|(index, checked)| Some((index, checked.err()?)))
+                .collect();
+        }
+        if refused.is_empty() {
+            return Ok(made);
+        }
+        let (writes, audit);
+        (self.next, self.book, self.clock, self.rows, (writes, audit)) = before;
+        self.writes.truncate(writes);
+        self.audit.truncate(audit);
+        Err(refused)
+    }
+
+    /// Makes what is planned a part of the change. It has seen the edits before it; its number and its stamp are new.
+    pub(super) fn make(&mut self, planned: Planned) -> Result<Option<Arc<Object>>, ChangeError> {
         let key = ObjectKey::parse(planned.kind.word(), planned.id.as_str())
             .expect("an identifier is one of both");
         let body = planned.after.as_ref().map(synced);
@@ -131,6 +174,22 @@ impl<'c> Draft<'c> {
         Ok(())
     }
 
+    /// The same for a restore, which does not change the catalog itself: what it is there stays known as what was agreed on, so
+    /// that the next publication does to the catalog what the object says.
+    pub(super) fn restore_file(&mut self, change: &FileChange) -> Result<(), DatabaseError> {
+        let image = |file: StoredFile| file::image(file.hash, file.len);
+        self.put_file(&change.name, change.after.map(image), None)?;
+        self.files.pop();
+        let before = change.before.map(image);
+        self.files.push((change.name.to_string(), before));
+        Ok(())
+    }
+
+    /// Writes into the audit what the edits are a part of.
+    pub(super) fn note(&mut self, why: AuditRow) {
+        self.audit.push(why);
+    }
+
     /// An object as it is after the edits so far, deleted or not.
     fn row(&self, key: &ObjectKey) -> Result<Option<Row>, DatabaseError> {
         match self.rows.get(key) {
@@ -158,7 +217,7 @@ impl<'c> Draft<'c> {
 
     /// Commits all edits. On return they are on the disk, and readers see them.
     pub fn commit(mut self) -> Result<(), ChangeError> {
-        if self.writes.is_empty() && self.files.is_empty() {
+        if self.writes.is_empty() && self.files.is_empty() && self.audit.is_empty() {
             return Ok(());
         }
         check::administrator_left(&self.before, &self.next)?;
@@ -176,7 +235,7 @@ impl<'c> Draft<'c> {
     }
 
     /// The seat of a terminal after an edit. Only who sets what is sealed says what it is to be.
-    fn seat(
+    pub(super) fn seat(
         &self,
         terminal: &Terminal,
         before: Option<&Object>,
@@ -237,7 +296,7 @@ impl<'c> Draft<'c> {
                 if !force {
                     check::unused(site, kind, &id)?;
                 }
-                return Ok(Planned {
+                return self.allowed(Planned {
                     kind,
                     id,
                     before: Some(before),
@@ -246,22 +305,38 @@ impl<'c> Draft<'c> {
                 });
             }
         };
+        give_key(&mut body, entropy);
         if let Body::Terminal(terminal) = &mut body {
-            let key = &mut terminal.status_key;
-            key.get_or_insert_with(|| StatusKey::new(entropy));
             terminal.seat = self.seat(terminal, before.as_deref(), sealing)?;
         }
         if body.stored().to_string().len() > BODY_BYTES_MAX {
             return Err(ChangeError::TooLarge);
         }
-        check::body(site, &id, &body)?;
-        Ok(Planned {
+        let planned = Planned {
             kind: body.kind(),
             id,
             before,
             after: Some(body),
             sealing,
-        })
+        };
+        self.allowed(planned)
+    }
+
+    /// What is planned, if the actor may do it and there is room for it.
+    fn allowed(&self, planned: Planned) -> Result<Planned, ChangeError> {
+        check::grants(&self.next, self.actor, &planned)?;
+        if planned.before.is_none() && self.next.len() >= OBJECTS_MAX {
+            return Err(ChangeError::TooMany);
+        }
+        Ok(planned)
+    }
+}
+
+/// Gives a terminal the key of its reports, unless it has one.
+pub(super) fn give_key(body: &mut Body, entropy: &dyn Entropy) {
+    if let Body::Terminal(terminal) = body {
+        let key = &mut terminal.status_key;
+        key.get_or_insert_with(|| StatusKey::new(entropy));
     }
 }
 

@@ -8,9 +8,11 @@ mod check;
 mod draft;
 mod error;
 mod merge;
+mod overwrite;
 
 pub use draft::Draft;
 pub use error::ChangeError;
+pub use overwrite::Overwrite;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

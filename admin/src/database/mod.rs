@@ -9,6 +9,7 @@ mod audit;
 mod books;
 mod files;
 mod licences;
+mod local;
 mod rows;
 mod schema;
 mod unknown;
@@ -19,6 +20,7 @@ pub use audit::{AuditFilter, AuditRow};
 pub use books::Commit;
 pub use files::FileRow;
 pub use licences::LicensingRow;
+pub use local::ScheduleRun;
 pub(crate) use schema::bring_up_to_date;
 pub use unknown::UnknownRow;
 pub use uploads::UploadRow;
@@ -29,7 +31,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use daybreak_sync::{Book, HybridClock};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
@@ -103,7 +105,8 @@ pub struct Database {
     book: Book,
     clock: HybridClock,
     // Held as long as it is open: numbering goes on in memory, so only one process may write.
-    _lock: File,
+    // Whoever only reads has none.
+    _lock: Option<File>,
 }
 
 impl Database {
@@ -124,8 +127,26 @@ impl Database {
             connection,
             book,
             clock,
-            _lock: lock,
+            _lock: Some(lock),
         })
+    }
+
+    /// Opens what is there for reading, also while another process has it. Nothing, if there is none.
+    pub fn beside(path: &Path) -> Result<Option<Self>, DatabaseError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(DATABASE_WAIT)?;
+        connection.pragma_update(None, "trusted_schema", "off")?;
+        schema::check(&connection)?;
+        let (book, clock) = books::read_book(&connection)?;
+        Ok(Some(Database {
+            connection,
+            book,
+            clock,
+            _lock: None,
+        }))
     }
 
     /// The server that this database belongs to.

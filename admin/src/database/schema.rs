@@ -6,7 +6,7 @@ use super::DatabaseError;
 use crate::object::NodeId;
 
 /// Each entry brings the format to its number, counted from 1. Entries are never changed, only added.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     "
     CREATE TABLE node (
         only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -162,7 +162,29 @@ const STEPS: [&str; 5] = [
         issued_ms INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    -- How each schedule ran last on this server.
+    CREATE TABLE schedule_run (
+        schedule TEXT PRIMARY KEY,
+        due_ms INTEGER NOT NULL,
+        started_ms INTEGER NOT NULL,
+        finished_ms INTEGER,
+        backup TEXT,
+        error TEXT
+    ) STRICT, WITHOUT ROWID;
+",
 ];
+
+/// Refuses a database that this version cannot read.
+pub(super) fn check(connection: &Connection) -> Result<(), DatabaseError> {
+    let known = STEPS.len().cast_signed() as i64;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found {
+        0 => Err(DatabaseError::Damaged("it has no format".into())),
+        found if found > known => Err(DatabaseError::Newer { found, known }),
+        _ => Ok(()),
+    }
+}
 
 /// Brings the database to the current format, in one transaction.
 pub(super) fn migrate(connection: &mut Connection, fresh: NodeId) -> Result<(), DatabaseError> {

@@ -53,10 +53,11 @@ impl Database {
         Ok(())
     }
 
-    /// Forgets one; `false` if it was not there.
-    pub fn remove_unknown(&self, mac: MacAddress) -> Result<bool, DatabaseError> {
+    /// Forgets one.
+    pub fn remove_unknown(&self, mac: MacAddress) -> Result<(), DatabaseError> {
         let delete = "DELETE FROM unknown_terminal WHERE mac = ?1";
-        Ok(self.connection.execute(delete, [mac.to_string()])? > 0)
+        self.connection.execute(delete, [mac.to_string()])?;
+        Ok(())
     }
 }
 

@@ -3,7 +3,8 @@
 //! A function of the events in their order, and of the time at which one looks: nothing here reads a clock.
 //!
 //! - **green**: it has got what it asked for (its configuration, or firmware after its script), or it reports that it runs;
-//! - **red**: it did not get a file, it reports that it failed, or it has announced a report and is silent;
+//! - **red**: it did not get a file, it reports that it failed, or it has announced a report and is silent; a file that it
+//!   left by itself (it had seen enough, or somebody pressed a key) changes nothing;
 //! - **grey**: nothing is known, it boots or goes down, or the engine that it reports to is not running.
 
 use daybreak_store::journal::{Event, Stage, What, Why};
@@ -103,6 +104,16 @@ pub struct Shown<'s> {
     pub sessions: Option<u16>,
 }
 
+/// TFTP errors with which a client leaves a file that it does not want any more: 0, what GRUB sends for a file that it has
+/// read a part of, and iPXE when somebody presses a key; 8, what clients send that ask again with other options.
+const LEFT_BY_ITSELF: [u16; 2] = [0, 8];
+
+impl Failure {
+    fn text(&self) -> String {
+        format!("{}: {}", self.file, self.why)
+    }
+}
+
 impl Reported {
     /// When its silence means something.
     fn overdue_ms(&self) -> u64 {
@@ -180,7 +191,10 @@ impl Status {
                 if self.reported.is_some() {
                     return;
                 }
-                Light::Red
+                match why {
+                    Why::Aborted(code) if LEFT_BY_ITSELF.contains(code) => before.0,
+                    _ => Light::Red,
+                }
             }
             What::BootRefused { file, .. } => {
                 self.failure = Some(Failure {
@@ -235,7 +249,15 @@ impl Status {
                 Some("the engine that it reports to is not running".into())
             }
             (Light::Red, _, Some(_)) => Some("it reports that it failed".into()),
-            (Light::Red, Some(failure), None) => Some(format!("{}: {}", failure.file, failure.why)),
+            (Light::Red, Some(failure), None) => Some(failure.text()),
+            // The boot that goes on stands still since then.
+            (Light::Grey, Some(failure), None)
+                if self
+                    .boot_started_ms
+                    .is_some_and(|started_ms| failure.time_ms >= started_ms) =>
+            {
+                Some(failure.text())
+            }
             _ => None,
         };
         let live = self.reported.as_ref().filter(|_| !silent);

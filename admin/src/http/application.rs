@@ -9,24 +9,28 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use daybreak_store::{Store, StoreError};
 
+use super::counters::Counters;
 use super::hosts::Hosts;
 use super::outer::{nothing, outer};
-use super::state::{State, Threads};
+use super::state::{AtOnce, State};
 use super::table::configure;
 use super::tls::{self, TlsError};
-use crate::configuration::Configuration;
+use crate::backup::{BackupError, Backups};
+use crate::configuration::{Actor, ChangeError, Configuration};
 use crate::database::DatabaseError;
 use crate::edge::{Clock, Entropy};
 use crate::events::Follower;
 use crate::licences::{InstallError, Licences, Steward};
 use crate::limits::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, REQUEST_HEAD_WAIT, SHUTDOWN_SECONDS};
+use crate::object::Id;
 use crate::peer::Link;
 use crate::peer::link::{self, LinkError};
 use crate::publish::Publisher;
+use crate::schedule::{Scheduler, Zone};
 use crate::security::{Gate, Secret};
 
 /// What a start needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// The data directory; made, if it is not there.
     pub data: PathBuf,
@@ -46,6 +50,8 @@ pub struct Settings {
     pub machine_id: PathBuf,
     /// Threads that answer requests.
     pub workers: usize,
+    /// The time zone of schedules.
+    pub zone: Zone,
 }
 
 /// What requests travel in.
@@ -85,9 +91,15 @@ pub enum StartError {
     /// The licences cannot be looked at.
     #[error(transparent)]
     Licences(#[from] InstallError),
+    /// The configuration cannot be brought up to date.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The folder of backups cannot be used.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -102,6 +114,16 @@ pub enum StartError {
     /// No thread, or no event loop.
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
+}
+
+/// How a restore ends the sessions of a user.
+fn log_out(gate: &Arc<Gate>) -> Box<dyn Fn(&Id) + Send + Sync> {
+    let gate = Arc::clone(gate);
+    Box::new(move |user| {
+        if let Err(error) = gate.log_out_user(user) {
+            tracing::error!(%user, %error, "the sessions of a restored user could not be ended");
+        }
+    })
 }
 
 /// The application, listening.
@@ -147,7 +169,22 @@ impl Application {
         )?;
         let licences = Arc::new(licences);
         let (gate, set_up) = Gate::open(Arc::clone(&configuration))?;
-        let publisher = Publisher::start(Arc::clone(&configuration), Store::open(&settings.data)?)?;
+        let gate = Arc::new(gate);
+        let publisher = Arc::new(Publisher::start(
+            Arc::clone(&configuration),
+            Store::open(&settings.data)?,
+        )?);
+        let backups = Arc::new(Backups::open(
+            Arc::clone(&configuration),
+            Store::open(&settings.data)?,
+            Arc::clone(&publisher),
+            log_out(&gate),
+        )?);
+        let scheduler = Scheduler::start(
+            Arc::clone(&configuration),
+            Arc::clone(&backups),
+            Arc::clone(&settings.zone),
+        )?;
         let follower = Follower::start(
             &settings.data,
             Arc::clone(&configuration),
@@ -163,6 +200,7 @@ impl Application {
             publisher.waker(),
             follower.notice(),
         )?;
+        configuration.give_missing_keys(&Actor::machine("start"))?;
         let follower = Arc::new(follower);
         let steward = Steward::start(
             Arc::clone(&configuration),
@@ -176,20 +214,24 @@ impl Application {
         } else {
             Hosts::only(&settings.hosts)
         };
-        let threads = Threads {
+        let state = State {
+            configuration: Arc::clone(&configuration),
+            store,
             publisher,
-            follower: Arc::clone(&follower),
-            steward,
-        };
-        let state = web::Data::new(State::new(
-            Arc::clone(&configuration),
-            (store, link),
+            link,
             gate,
-            threads,
-            Arc::clone(&licences),
+            backups,
+            scheduler,
+            follower: Arc::clone(&follower),
+            licences: Arc::clone(&licences),
+            steward,
+            counters: Counters::new(),
             hosts,
-            settings.engine,
-        ));
+            secure,
+            engine: settings.engine,
+            at_once: AtOnce::new(),
+        };
+        let state = web::Data::new(state);
         let mut http = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())

@@ -43,6 +43,20 @@ pub struct RowView {
     /// Of a refused row: what went wrong, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Of a refused row: what else is wrong, in other fields or settings; 7 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<FaultView>,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct FaultView {
+    /// What went wrong, one of the codes of errors.
+    pub code: String,
+    /// The field that is wrong, if it is one.
+    pub field: Option<String>,
+    /// What went wrong, for people.
+    pub message: String,
 }
 
 /// What became of the rows.
@@ -102,6 +116,17 @@ impl From<&RowReport> for RowView {
             code: refusal.map(|error| Code::of(error).word().into()),
             field: refusal.and_then(|error| error.field().map(str::to_owned)),
             message: refusal.map(ChangeError::to_string),
+            more: row.more.iter().map(FaultView::from).collect(),
+        }
+    }
+}
+
+impl From<&ChangeError> for FaultView {
+    fn from(error: &ChangeError) -> Self {
+        FaultView {
+            code: Code::of(error).word().into(),
+            field: error.field().map(str::to_owned),
+            message: error.to_string(),
         }
     }
 }
@@ -154,7 +179,7 @@ pub(super) async fn import(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let (wanted, format) = (wanted(&request)?, format(&request)?);
-    let Ok(permit) = Arc::clone(&state.imports).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&state.at_once.imports).try_acquire_owned() else {
         return Err(ApiError::new(Code::Busy, "another import is running"));
     };
     let file = received(payload).await?;
@@ -163,7 +188,7 @@ pub(super) async fn import(
         let rows = Rows::read(format, &file)?;
         let (of, configuration) = (rows.len(), &state.configuration);
         let mut progress = |done| progress(done, of);
-        bulk::import(configuration, &identity.actor, rows, wanted, &mut progress)
+        bulk::import(configuration, &identity.actor, &rows, wanted, &mut progress)
             .map_err(ApiError::from)
     };
     if accepts_lines(&request) {

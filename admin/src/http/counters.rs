@@ -88,44 +88,9 @@ impl Counters {
         );
         registry.register("objects", "Configured objects", c.objects.clone());
         registry.register(
-            "change",
-            "Number of the last change of the configuration here",
-            c.change.clone(),
-        );
-        registry.register(
-            "published_change",
-            "Number of the last change that is published",
-            c.published_change.clone(),
-        );
-        registry.register(
-            "catalog_generation",
-            "What is published",
-            c.generation.clone(),
-        );
-        registry.register(
-            "problems",
-            "What is wrong with the configuration",
-            c.problems.clone(),
-        );
-        registry.register(
             "publish_seconds",
             "How long the last publishing took",
             c.publish_seconds.clone(),
-        );
-        registry.register(
-            "publish_failing",
-            "1 while publishing fails",
-            c.publish_failing.clone(),
-        );
-        registry.register(
-            "events_failing",
-            "1 while the journal of events is not followed",
-            c.events_failing.clone(),
-        );
-        registry.register(
-            "engine_reachable",
-            "1 if the metrics of the engine are below, 0 if it did not tell them",
-            c.engine_reachable.clone(),
         );
         registry.register(
             "seats",
@@ -147,6 +112,41 @@ impl Counters {
             "When the first licence that holds now ends, in seconds since 1970; 0: none ends",
             c.licence_end.clone(),
         );
+        for (name, help, gauge) in [
+            (
+                "change",
+                "Number of the last change of the configuration here",
+                &c.change,
+            ),
+            (
+                "published_change",
+                "Number of the last change that is published",
+                &c.published_change,
+            ),
+            ("catalog_generation", "What is published", &c.generation),
+            (
+                "problems",
+                "What is wrong with the configuration",
+                &c.problems,
+            ),
+            (
+                "publish_failing",
+                "1 while publishing fails",
+                &c.publish_failing,
+            ),
+            (
+                "events_failing",
+                "1 while the journal of events is not followed",
+                &c.events_failing,
+            ),
+            (
+                "engine_reachable",
+                "1 if the metrics of the engine are below, 0 if it did not tell them",
+                &c.engine_reachable,
+            ),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
         Counters {
             registry,
             ..counters

@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::accounts::{LogIn, Me, NewPassword, OwnPassword, SessionList, SetUp};
+use super::backups::{
+    BackupList, BackupView, NewBackup, NewRestore, RestoreBody, ScheduleStatus, UploadedBackup,
+};
 use super::bulk::ReportView;
 use super::dhcp;
 use super::error::{Code, ErrorBody};
@@ -30,7 +33,7 @@ use super::views::{
 use crate::dhcp_hints::DhcpHints;
 use crate::events::EventRow;
 use crate::kind::{
-    ApiKey, BootServer, FirmwarePackage, Kind, Module, Role, Setting, TermCap, Terminal,
+    ApiKey, BootServer, FirmwarePackage, Kind, Module, Role, Schedule, Setting, TermCap, Terminal,
     TerminalGroup, TerminalServer, User,
 };
 use crate::limits::PAGE_ITEMS_MAX;
@@ -97,6 +100,7 @@ impl Schemas {
             Kind::FirmwarePackage => self.put::<FirmwarePackage>(),
             Kind::Module => self.put::<Module>(),
             Kind::BootServer => self.put::<BootServer>(),
+            Kind::Schedule => self.put::<Schedule>(),
             Kind::User => self.put::<User>(),
             Kind::Role => self.put::<Role>(),
             Kind::ApiKey => self.put::<ApiKey>(),
@@ -275,6 +279,13 @@ fn parameter(name: &str) -> Value {
         "action" => json!({"enum": AUDIT_ACTIONS}),
         _ => json!({"type": "string"}),
     }
+}
+
+fn hash_header() -> Value {
+    json!({
+        "name": HASH_HEADER, "in": "header", "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "description": "The BLAKE3 hash of the file: what arrives otherwise is refused.",
+    })
 }
 
 fn object_shape(route: &Route, kind: Kind, schemas: &mut Schemas) -> Shape {
@@ -553,16 +564,39 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
             .map(query)
             .into();
         }
+        ("GET", "/api/v1/backups") => shape.response = as_json(&schemas.put::<BackupList>()),
+        ("POST", "/api/v1/backups") => {
+            shape.request = as_json(&schemas.put::<NewBackup>());
+            (shape.success, shape.response) = (202, as_json(&schemas.put::<BackupView>()));
+        }
+        ("GET", "/api/v1/backups/{id}") => shape.response = as_json(&schemas.put::<BackupView>()),
+        ("DELETE", "/api/v1/backups/{id}") => empty(&mut shape, None),
+        ("GET", "/api/v1/backups/{id}/content") => {
+            shape.response = Some(json!({"application/octet-stream": {"schema": {}}}));
+        }
+        ("PUT", "/api/v1/backups/{id}/content") => {
+            shape.parameters.push(hash_header());
+            shape.request = Some(json!({"application/octet-stream": {"schema": {}}}));
+            (shape.success, shape.response) = (201, as_json(&schemas.put::<UploadedBackup>()));
+        }
+        ("POST", "/api/v1/restores") => {
+            shape.request = as_json(&schemas.put::<NewRestore>());
+            (shape.success, shape.response) = (202, as_json(&schemas.put::<RestoreBody>()));
+        }
+        ("GET", "/api/v1/restores/{id}") => shape.response = as_json(&schemas.put::<RestoreBody>()),
+        ("POST", "/api/v1/restores/{id}/start") => {
+            (shape.success, shape.response) = (202, as_json(&schemas.put::<RestoreBody>()));
+        }
+        ("GET", "/api/v1/schedules/{id}/status") => {
+            shape.response = as_json(&schemas.put::<ScheduleStatus>());
+        }
         (method, "/api/v1/files/{name:.*}") => {
             shape.parameters.push(json!({
                 "name": "name", "in": "path", "required": true, "schema": {"type": "string"},
                 "description": "The name that terminals ask for; / stands for itself.",
             }));
             if method == "PUT" {
-                shape.parameters.push(json!({
-                    "name": HASH_HEADER, "in": "header", "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-                    "description": "The BLAKE3 hash of the file: what arrives otherwise is refused.",
-                }));
+                shape.parameters.push(hash_header());
                 shape.request = Some(json!({"application/octet-stream": {"schema": {}}}));
                 shape.response = as_json(&schemas.put::<FileView>());
             } else {

@@ -191,7 +191,7 @@ pub(super) async fn stream(
         let message = "Last-Event-ID is the number of an event";
         after = Some(last.ok_or_else(|| ApiError::new(Code::InvalidQuery, message))?);
     }
-    let Ok(permit) = state.streams.clone().try_acquire_owned() else {
+    let Ok(permit) = state.at_once.streams.clone().try_acquire_owned() else {
         return Err(ApiError::new(
             Code::Busy,
             "too many streams of events at once",

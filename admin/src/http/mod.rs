@@ -3,6 +3,7 @@
 mod accounts;
 mod application;
 mod arriving;
+mod backups;
 mod bulk;
 mod counters;
 mod dhcp;
@@ -23,6 +24,7 @@ mod outer;
 mod page;
 mod request;
 mod state;
+mod stream;
 mod sync;
 mod sync_counters;
 mod table;

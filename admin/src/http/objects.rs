@@ -79,11 +79,14 @@ fn found(state: &State, kind: Kind, id: &Id) -> Result<Arc<Object>, ApiError> {
     object.ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no {} {id}", kind.word())))
 }
 
-fn only(mut objects: Vec<Option<Arc<Object>>>) -> Result<Arc<Object>, ApiError> {
-    objects
-        .pop()
-        .flatten()
-        .ok_or_else(|| ApiError::internal(&"an edit gave no object"))
+/// Makes an edit after which the object is there.
+async fn edited(
+    state: &Arc<State>,
+    identity: Identity,
+    edit: Edit,
+) -> Result<Arc<Object>, ApiError> {
+    let object = state.apply(identity.actor, edit).await?;
+    object.ok_or_else(|| ApiError::internal(&"an edit gave no object"))
 }
 
 pub(super) async fn list(
@@ -125,10 +128,8 @@ pub(super) async fn create(
         let (id, secret) = issued?;
         return Ok(made(&*found(&state, kind, &id)?, Some(secret.reveal())));
     }
-    let objects = state
-        .apply(identity.actor, vec![Edit::Create(body)])
-        .await?;
-    Ok(made(&*only(objects)?, None))
+    let object = edited(&state, identity, Edit::Create(body)).await?;
+    Ok(made(&object, None))
 }
 
 pub(super) async fn replace(
@@ -148,17 +149,13 @@ pub(super) async fn replace(
         }
         // A setting that has its built-in value is not there yet; to set it is to create it.
         if state.configuration.site().object(kind, &id).is_none() {
-            let objects = state
-                .apply(identity.actor, vec![Edit::Create(body)])
-                .await?;
-            return Ok(made(&*only(objects)?, None));
+            let object = edited(&state, identity, Edit::Create(body)).await?;
+            return Ok(made(&object, None));
         }
     }
     let expected = request::expected(request.headers())?;
     let edit = Edit::Replace { id, body, expected };
-    Ok(shown(&*only(
-        state.apply(identity.actor, vec![edit]).await?,
-    )?))
+    Ok(shown(&*edited(&state, identity, edit).await?))
 }
 
 pub(super) async fn patch(
@@ -186,9 +183,7 @@ pub(super) async fn patch(
     // What was patched is the state that was read, and no other.
     let expected = Expected::OneOf(vec![before.revision()]);
     let edit = Edit::Replace { id, body, expected };
-    Ok(shown(&*only(
-        state.apply(identity.actor, vec![edit]).await?,
-    )?))
+    Ok(shown(&*edited(&state, identity, edit).await?))
 }
 
 pub(super) async fn delete(
@@ -214,7 +209,7 @@ pub(super) async fn delete(
         expected,
         force,
     };
-    state.apply(identity.actor, vec![edit]).await?;
+    state.apply(identity.actor, edit).await?;
     if kind == Kind::User {
         state
             .blocking(move |state| state.gate.log_out_user(&id))

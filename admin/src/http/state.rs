@@ -1,104 +1,87 @@
 //! What handlers share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use daybreak_store::Store;
 use tokio::sync::Semaphore;
 
-use std::net::SocketAddr;
-
 use super::counters::Counters;
 use super::error::{ApiError, Code};
 use super::hosts::Hosts;
+use crate::backup::Backups;
 use crate::configuration::{Actor, Configuration, Edit};
 use crate::events::Follower;
 use crate::licences::{Licences, Steward};
-use crate::limits::{PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX, STREAMS_MAX};
+use crate::limits::{
+    BACKUP_DOWNLOADS_MAX, PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX, STREAMS_MAX,
+};
 use crate::object::{Id, Object};
 use crate::peer::Link;
 use crate::publish::Publisher;
+use crate::schedule::Scheduler;
 use crate::security::Gate;
-
-/// What runs beside requests.
-pub(super) struct Threads {
-    pub(super) publisher: Publisher,
-    pub(super) follower: Arc<Follower>,
-    pub(super) steward: Steward,
-}
 
 /// What handlers share.
 pub(super) struct State {
     pub(super) configuration: Arc<Configuration>,
     pub(super) store: Store,
-    pub(super) publisher: Publisher,
+    pub(super) publisher: Arc<Publisher>,
     pub(super) link: Link,
-    pub(super) gate: Gate,
+    pub(super) gate: Arc<Gate>,
+    pub(super) backups: Arc<Backups>,
+    pub(super) scheduler: Scheduler,
     pub(super) follower: Arc<Follower>,
     pub(super) licences: Arc<Licences>,
     pub(super) steward: Steward,
-    pub(super) streams: Arc<Semaphore>,
     pub(super) counters: Counters,
-    // Whether cookies may be sent over plain HTTP: on loopback only.
-    pub(super) secure: bool,
-    // One import at a time: each may take much memory.
-    pub(super) imports: Arc<Semaphore>,
     pub(super) hosts: Hosts,
+    /// Whether cookies may be sent over TLS only; plain HTTP is served on loopback.
+    pub(super) secure: bool,
     /// Where the engine tells its metrics.
     pub(super) engine: SocketAddr,
+    pub(super) at_once: AtOnce,
+}
+
+/// How many of each may go on at once.
+pub(super) struct AtOnce {
+    /// Streams of events.
+    pub(super) streams: Arc<Semaphore>,
+    /// Downloads of backups.
+    pub(super) downloads: Arc<Semaphore>,
+    /// Imports: each may take much memory.
+    pub(super) imports: Arc<Semaphore>,
     passwords: Semaphore,
     passwords_waiting: Semaphore,
 }
 
-impl State {
-    pub(super) fn new(
-        configuration: Arc<Configuration>,
-        (store, link): (Store, Link),
-        gate: Gate,
-        threads: Threads,
-        licences: Arc<Licences>,
-        hosts: Hosts,
-        engine: SocketAddr,
-    ) -> Self {
-        let Threads {
-            publisher,
-            follower,
-            steward,
-        } = threads;
-        State {
-            configuration,
-            store,
-            publisher,
-            link,
-            gate,
-            follower,
-            licences,
-            steward,
+impl AtOnce {
+    pub(super) fn new() -> Self {
+        AtOnce {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            counters: Counters::new(),
-            // Over TLS every name is answered, and only there.
-            secure: hosts == Hosts::Any,
+            downloads: Arc::new(Semaphore::new(BACKUP_DOWNLOADS_MAX)),
             imports: Arc::new(Semaphore::new(1)),
-            hosts,
-            engine,
             passwords: Semaphore::new(PASSWORDS_AT_ONCE_MAX),
             passwords_waiting: Semaphore::new(PASSWORDS_WAITING_MAX),
         }
     }
+}
 
+impl State {
     /// When this terminal last showed that it lives, in milliseconds since 1970, as far as that is known here.
     pub(super) fn last_seen_ms(&self, terminal: &Id) -> Option<u64> {
         let status = self.follower.book().status(terminal.as_str());
         status.ok().flatten()?.seen_ms()
     }
 
-    /// Makes `edits` off the event loop, and has them published.
+    /// Makes an edit off the event loop, and has it published. Gives the object as it is then; none for a deleted one.
     pub(super) async fn apply(
         self: &Arc<State>,
         actor: Actor,
-        edits: Vec<Edit>,
-    ) -> Result<Vec<Option<Arc<Object>>>, ApiError> {
-        self.blocking(move |state| state.configuration.apply(&actor, edits))
-            .await
+        edit: Edit,
+    ) -> Result<Option<Arc<Object>>, ApiError> {
+        let work = move |state: &State| state.configuration.apply(&actor, vec![edit]);
+        Ok(self.blocking(work).await?.pop().flatten())
     }
 
     /// Does `work` off the event loop; if it changed anything, that is published.
@@ -133,10 +116,10 @@ impl State {
         T: Send + 'static,
         E: Into<ApiError> + Send + 'static,
     {
-        let Ok(_waiting) = self.passwords_waiting.try_acquire() else {
+        let Ok(_waiting) = self.at_once.passwords_waiting.try_acquire() else {
             return Err(ApiError::new(Code::Busy, "too many log-ins at once"));
         };
-        let permit = self.passwords.acquire().await;
+        let permit = self.at_once.passwords.acquire().await;
         let _permit = permit.map_err(|error| ApiError::internal(&error))?;
         self.blocking(work).await
     }

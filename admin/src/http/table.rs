@@ -3,6 +3,8 @@
 //! The application is made from this table and from nothing else, so an address without an access cannot be reached; the
 //! document of the API and the test that walks every route are made from it, too.
 
+mod backup_routes;
+
 use std::rc::Rc;
 
 use actix_web::http::Method;
@@ -497,6 +499,7 @@ fn of_rights(routes: &mut Vec<Route>) {
         "Remove a file",
         || web::delete().to(files::remove),
     );
+    backup_routes::of_backups(routes);
     add(
         routes,
         (Method::GET, "/api/v1/uploads"),

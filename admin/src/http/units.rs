@@ -129,14 +129,8 @@ pub(super) async fn forget(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let mac = mac(&request)?;
-    let work = move |state: &State| {
-        let configuration = &state.configuration;
-        configuration.with_database(|database| database.remove_unknown(mac))
-    };
-    if !state.blocking(work).await? {
-        return Err(AdoptError::NotHeld(mac).into());
-    }
-    tracing::info!(actor = identity.actor.name, %mac, "an unknown unit was forgotten");
+    let work = move |state: &State| unknown::forget(&state.configuration, &identity.actor, mac);
+    state.blocking(work).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -16,10 +16,13 @@ use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
 use crate::security::{BuiltInRole, Right};
 
 /// What the audit tells of.
-pub(super) const AUDIT_ACTIONS: [&str; 5] = ["create", "change", "delete", "secret", "resolve"];
+pub(super) const AUDIT_ACTIONS: [&str; 8] = [
+    "create", "change", "delete", "secret", "resolve", "upload", "download", "restore",
+];
 
 /// What it tells of that is no kind of object.
-pub(super) const OTHER_KINDS: [&str; 3] = ["file", "pairing", "licence"];
+pub(super) const OTHER_KINDS: [&str; 5] =
+    ["backup", "file", "licence", "pairing", "unknown-terminal"];
 
 const TIME_MS_MAX: u64 = i64::MAX as u64;
 

@@ -5,6 +5,7 @@
 
 mod account;
 mod network;
+mod schedule;
 mod setting;
 mod site_parts;
 mod synchronization;
@@ -14,6 +15,7 @@ mod unknown;
 
 pub use account::{ApiKey, Role, User};
 pub use network::{Host, MacAddress, MacPrefix, PciId, StaticAddress};
+pub use schedule::{Date, Keep, Schedule, TimeOfDay, Weekday, When};
 pub use setting::Setting;
 pub use site_parts::{
     Architecture, BootFiles, BootServer, FirmwarePackage, Module, PackageVersion, Parameter,
@@ -142,6 +144,8 @@ kinds! {
     Module "module" "modules",
     /// A boot server.
     BootServer "boot-server" "boot-servers",
+    /// When backups are made by themselves.
+    Schedule "schedule" "schedules",
     /// Somebody who may log in.
     User "user" "users",
     /// A named set of rights.
@@ -238,6 +242,7 @@ impl Body {
             Body::FirmwarePackage(body) => body.name.as_str(),
             Body::Module(body) => body.name.as_str(),
             Body::BootServer(body) => body.name.as_str(),
+            Body::Schedule(body) => body.name.as_str(),
             Body::User(body) => body.name.as_str(),
             Body::Role(body) => body.name.as_str(),
             Body::ApiKey(body) => body.name.as_str(),
@@ -258,6 +263,7 @@ impl Body {
             | Body::FirmwarePackage(_)
             | Body::Module(_)
             | Body::BootServer(_)
+            | Body::Schedule(_)
             | Body::Role(_)
             | Body::ApiKey(_) => Vec::new(),
         }
@@ -272,6 +278,7 @@ impl Body {
             Body::TermCap(body) => body.check(),
             Body::FirmwarePackage(body) => body.check(),
             Body::Module(body) => body.check(),
+            Body::Schedule(body) => body.check(),
             Body::User(body) => body.check(),
             Body::Role(body) => body.check(),
             Body::Setting(body) => body.check(),

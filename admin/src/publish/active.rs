@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use daybreak_store::{Draft, ImageHash, Name, StoreError, StoredContent};
+use daybreak_store::{Content, Draft, ImageHash, Name, Snapshot, StoreError, StoredContent};
 use serde::{Deserialize, Serialize};
 
 use crate::kind::{Body, FirmwarePackage, Kind};
@@ -135,6 +135,38 @@ pub(super) fn link(
         draft.put_stored(name, hash, len)?;
     }
     Ok(hindered)
+}
+
+/// Names in a catalog that are ours: not imported, but made of the active versions.
+#[must_use]
+pub fn linked_names(published: &Snapshot) -> BTreeSet<String> {
+    let mut linked = BTreeSet::new();
+    for (_, view) in published.entries() {
+        let Content::Inline(json) = view.content else {
+            continue;
+        };
+        let Some(folder) = view.name.strip_suffix(MANIFEST) else {
+            continue;
+        };
+        let inside = folder
+            .strip_prefix("firmware/")
+            .and_then(|rest| rest.strip_suffix('/'));
+        if inside.is_none_or(|package| package.contains('/')) {
+            continue;
+        }
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(json) else {
+            continue;
+        };
+        for (file, hash) in manifest.files {
+            let name = format!("{folder}{file}");
+            let found = published.lookup(name.as_bytes());
+            let content = found.map(|id| published.entry(id).content);
+            if matches!(content, Some(Content::Image(found)) if found.to_string() == hash) {
+                linked.insert(name);
+            }
+        }
+    }
+    linked
 }
 
 /// What is beneath a folder, which ends with `/`.

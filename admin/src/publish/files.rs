@@ -33,11 +33,14 @@ pub(super) struct Agreement {
 
 /// Why they cannot be brought together now.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AgreeError {
+pub enum AgreeError {
+    /// The store refuses or fails.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What was done to the catalog cannot be written as objects.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// The database fails.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }

@@ -15,8 +15,9 @@ mod template;
 mod terminal_file;
 mod unknown;
 
-pub use active::{ActiveVersion, Hindered};
+pub use active::{ActiveVersion, Hindered, linked_names};
 pub use compile::{Cards, Compiled, Compiler, Files};
-pub use publisher::{Last, Publication, Publisher, publish};
+pub use files::AgreeError;
+pub use publisher::{Last, Publication, Publisher, publish, publish_whole};
 pub use template::{Script, ScriptTemplate};
 pub(crate) use terminal_file::boot_servers;

@@ -62,6 +62,19 @@ pub fn publish(
     publish_draft(store.begin()?, compiled, last)
 }
 
+/// Publishes a configuration, and brings its files and those of the catalog together: for a process that ends then.
+pub fn publish_whole(store: &Store, configuration: &Configuration) -> Result<(), AgreeError> {
+    let site = configuration.site();
+    let mut compiler = Compiler::new();
+    let mut draft = store.begin()?;
+    let agreement = agree(&mut draft, configuration)?;
+    publish_draft(draft, &compiler.compile(&site), None)?;
+    if !agreement.agreed.is_empty() {
+        configuration.remember_files(&agreement.agreed)?;
+    }
+    Ok(())
+}
+
 fn publish_draft(
     mut draft: Draft<'_>,
     compiled: &Compiled<'_>,

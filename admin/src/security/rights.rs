@@ -54,6 +54,8 @@ rights! {
     ModulesWrite "modules.write" "create, change and delete modules",
     BootServersRead "boot-servers.read" "see boot servers",
     BootServersWrite "boot-servers.write" "create, change and delete boot servers",
+    SchedulesRead "schedules.read" "see schedules of backups, and how their last runs went",
+    SchedulesWrite "schedules.write" "create, change and delete schedules of backups",
     UsersRead "users.read" "see users",
     UsersWrite "users.write" "create, change and delete users, and set their passwords",
     RolesRead "roles.read" "see roles",
@@ -66,6 +68,11 @@ rights! {
     PublicationRead "publication.read" "see what is published, and whether it is up to date",
     FilesRead "files.read" "list the files that terminals can ask for",
     FilesWrite "files.write" "upload and remove files that terminals can ask for",
+    BackupsRead "backups.read" "see backups",
+    BackupsCreate "backups.create" "make a backup",
+    BackupsTransfer "backups.transfer" "download and upload backups, which hold everything that is configured",
+    BackupsDelete "backups.delete" "delete backups",
+    BackupsRestore "backups.restore" "overwrite the configuration with a backup's",
     AuditRead "audit.read" "see who changed what",
     EventsRead "events.read" "see events, and the status of terminals",
     SyncRead "synchronization.read" "see how the pair stands, and what was changed on both servers",
@@ -103,6 +110,7 @@ impl Right {
             Kind::FirmwarePackage => Right::PackagesRead,
             Kind::Module => Right::ModulesRead,
             Kind::BootServer => Right::BootServersRead,
+            Kind::Schedule => Right::SchedulesRead,
             Kind::User => Right::UsersRead,
             Kind::Role => Right::RolesRead,
             Kind::ApiKey => Right::KeysRead,
@@ -121,6 +129,7 @@ impl Right {
             Kind::FirmwarePackage => Right::PackagesWrite,
             Kind::Module => Right::ModulesWrite,
             Kind::BootServer => Right::BootServersWrite,
+            Kind::Schedule => Right::SchedulesWrite,
             Kind::User => Right::UsersWrite,
             Kind::Role => Right::RolesWrite,
             Kind::ApiKey => Right::KeysWrite,
@@ -170,11 +179,11 @@ impl BuiltInRole {
     #[must_use]
     pub const fn allows(self, right: Right) -> bool {
         use Right::{
-            BootServersRead, EventsRead, FilesRead, FilesWrite, GroupsRead, GroupsWrite,
-            LicencesRead, MetricsRead, ModelsRead, ModelsWrite, ModulesRead, ModulesWrite,
-            PackagesRead, PackagesWrite, ProblemsRead, PublicationRead, ServersRead, ServersWrite,
-            SettingsRead, SyncRead, TerminalsRead, TerminalsReplace, TerminalsShadow,
-            TerminalsWrite, UnknownAdopt, UnknownRead,
+            BackupsCreate, BackupsRead, BootServersRead, EventsRead, FilesRead, FilesWrite,
+            GroupsRead, GroupsWrite, LicencesRead, MetricsRead, ModelsRead, ModelsWrite,
+            ModulesRead, ModulesWrite, PackagesRead, PackagesWrite, ProblemsRead, PublicationRead,
+            SchedulesRead, ServersRead, ServersWrite, SettingsRead, SyncRead, TerminalsRead,
+            TerminalsReplace, TerminalsShadow, TerminalsWrite, UnknownAdopt, UnknownRead,
         };
         let looks = matches!(
             right,
@@ -194,6 +203,8 @@ impl BuiltInRole {
                 | SyncRead
                 | LicencesRead
                 | MetricsRead
+                | SchedulesRead
+                | BackupsRead
         );
         let changes = matches!(
             right,
@@ -207,6 +218,7 @@ impl BuiltInRole {
                 | PackagesWrite
                 | ModulesWrite
                 | FilesWrite
+                | BackupsCreate
         );
         match self {
             BuiltInRole::Administrator => true,

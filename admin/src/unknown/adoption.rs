@@ -1,4 +1,4 @@
-//! Adoption: a held unit becomes a terminal.
+//! Adoption: a held unit becomes a terminal; or it is forgotten.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use crate::configuration::{Actor, ChangeError, Configuration, Edit};
 use crate::kind::{Body, Fault, Kind, MacAddress, Terminal, TerminalName};
 use crate::object::{Id, Object};
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 /// What the new terminal is to be. What is left out, the policy says.
@@ -26,7 +27,7 @@ pub struct Adoption {
     pub copy_from: Option<Id>,
 }
 
-/// Why a unit is not adopted.
+/// Why a unit is neither adopted nor forgotten.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
     /// It is not in the list.
@@ -79,4 +80,25 @@ pub fn adopt(
     // It would not be shown any more anyway: it is a terminal's.
     let _ = configuration.with_database(|database| database.remove_unknown(mac));
     Ok(object.expect("what was created is there"))
+}
+
+/// Forgets the held unit with this network card. It is held again when it asks again.
+pub fn forget(
+    configuration: &Configuration,
+    actor: &Actor,
+    mac: MacAddress,
+) -> Result<(), AdoptError> {
+    let units = held(configuration).map_err(ChangeError::from)?;
+    let unit = units.iter().find(|unit| unit.mac == mac);
+    let unit = unit.ok_or(AdoptError::NotHeld(mac))?;
+    configuration
+        .with_database(|database| database.remove_unknown(mac))
+        .map_err(ChangeError::from)?;
+    let before =
+        json!({"address": unit.address, "first_ms": unit.first_ms, "last_ms": unit.last_ms});
+    let what = ("unknown-terminal", &*mac.to_string());
+    configuration
+        .note(actor, "delete", what, Some(&before), None)
+        .map_err(ChangeError::from)?;
+    Ok(())
 }

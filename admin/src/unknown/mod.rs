@@ -6,7 +6,7 @@
 
 mod adoption;
 
-pub use adoption::{AdoptError, Adoption, adopt};
+pub use adoption::{AdoptError, Adoption, adopt, forget};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -108,6 +108,7 @@ impl Server {
             peer: "127.0.0.1:0".parse().expect("an address"),
             name: "test".into(),
             workers: 1,
+            zone: Arc::new(|| jiff::tz::TimeZone::UTC),
         };
         let (told, started) = mpsc::channel();
         let time: Arc<dyn Clock> = Arc::<HandClock>::clone(&clock);
