@@ -4,9 +4,17 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use daybreak_store::{Generation, Name, Snapshot, SnapshotBuilder, StoredContent};
+use daybreak_store::{
+    Generation, Mac, Name, Snapshot, SnapshotBuilder, StatusKey, StoredContent, StoredTerminal,
+};
 
 const NAMES: usize = 100_000;
+const TERMINALS: usize = 10_000;
+
+fn mac(number: usize) -> Mac {
+    let [.., c, d, e, f] = number.to_be_bytes();
+    Mac([0x52, 0x54, c, d, e, f])
+}
 
 fn name(number: usize) -> String {
     let number = number.wrapping_mul(0x9e37_79b9);
@@ -23,6 +31,17 @@ fn catalog(criterion: &mut Criterion) {
         let name = Name::parse(name(number)).expect("a good name");
         builder.put(name, StoredContent::Inline(vec![7; 64].into()));
     }
+    let terminal = |number: usize| {
+        let stored = StoredTerminal {
+            id: format!("{number:032x}").into(),
+            name: format!("t{number}").into(),
+            status_key: StatusKey([7; 32]),
+            enabled: true,
+            seated: number % 10 != 0,
+        };
+        (mac(number), stored)
+    };
+    builder.set_terminals((0..TERMINALS).map(terminal).collect());
     let bytes = builder
         .build(Generation::new(1).expect("a generation"))
         .expect("it fits");
@@ -49,6 +68,16 @@ fn catalog(criterion: &mut Criterion) {
     criterion.bench_function("catalog/look up a name that is not there", |b| {
         b.iter(|| snapshot.lookup(black_box(b"pxelinux.cfg/C0A80102")));
     });
+    criterion.bench_function(
+        "catalog/the boot gate: whether a card of 10,000 has a seat",
+        |b| {
+            b.iter(|| {
+                at = (at + 7919) % TERMINALS;
+                let found = snapshot.terminal(black_box(mac(at)));
+                found.is_some_and(|terminal| terminal.enabled && terminal.seated)
+            });
+        },
+    );
     criterion.bench_function("catalog/check and load 100,000 names", |b| {
         b.iter(|| Snapshot::parse(bytes.clone()).map(|snapshot| snapshot.len()));
     });
