@@ -37,7 +37,7 @@ fn catalog(criterion: &mut Criterion) {
             name: format!("t{number}").into(),
             status_key: StatusKey([7; 32]),
             enabled: true,
-            seated: number % 10 != 0,
+            seated: !number.is_multiple_of(10),
         };
         (mac(number), stored)
     };
