@@ -2,6 +2,8 @@
 //!
 //! It is checked in as `docs/openapi.json`; a test tells when the two differ.
 
+mod objects;
+
 use std::collections::BTreeMap;
 
 use actix_web::http::Method;
@@ -13,17 +15,15 @@ use super::backups::{
     BackupList, BackupView, NewBackup, NewRestore, RestoreBody, ScheduleStatus, UploadedBackup,
 };
 use super::bulk::ReportView;
+use super::conflicts::{Choice, ConflictPage};
 use super::dhcp;
 use super::error::{Code, ErrorBody};
 use super::events::{self, EventPage, StatusView};
 use super::files::{FilePage, FileView, HASH_HEADER};
 use super::guard::Access;
 use super::licences::{LicenceView, LicencesView, LicensingView, NewLicence};
-use super::listing;
 use super::manual::{NewPlan, NewRun, PlanView, RunView};
-use super::sync::{
-    Choice, CodeView, ConflictPage, Discovered, Join, Named, PartnerView, SetUpByPairing, SyncView,
-};
+use super::sync::{CodeView, Discovered, Join, Named, PartnerView, SetUpByPairing, SyncView};
 use super::table::{Route, routes};
 use super::units::{Copy, Replacement, UnitsView};
 use super::uploads::{NewUpload, OFFSET_HEADER, UploadList, UploadView};
@@ -152,7 +152,7 @@ struct Shape {
 
 fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     let shape = match route.kind {
-        Some(kind) => object_shape(route, kind, schemas),
+        Some(kind) => objects::shape(route, kind, schemas),
         None => shape(route, schemas),
     };
     let mut parameters = shape.parameters;
@@ -288,59 +288,6 @@ fn hash_header() -> Value {
     })
 }
 
-fn object_shape(route: &Route, kind: Kind, schemas: &mut Schemas) -> Shape {
-    let one = route.path.ends_with("{id}");
-    let mut shape = Shape {
-        request: None,
-        success: 200,
-        response: as_json(&schemas.object_of(kind)),
-        parameters: Vec::new(),
-    };
-    match (route.method.as_str(), one) {
-        ("GET", false) => {
-            shape.parameters = listing::parameters(kind).into_iter().map(query).collect();
-            let mut known = shape.parameters.iter_mut();
-            if let Some(after) = known.find(|parameter| parameter["name"] == "after") {
-                after["schema"]["pattern"] = json!(r"^[a-z0-9-]{1,64}\.");
-            }
-            shape.response = as_json(&json!({
-                "type": "object", "required": ["items", "total", "next"],
-                "properties": {
-                    "items": {"type": "array", "items": schemas.object_of(kind)},
-                    "total": {"description": "On all pages.", "type": "integer"},
-                    "next": {"description": "Give it as after for the next page.", "type": ["string", "null"]},
-                },
-            }));
-        }
-        ("POST", _) => {
-            shape.request = as_json(&schemas.body_of(kind));
-            shape.success = 201;
-        }
-        ("PUT", _) => {
-            shape.request = as_json(&schemas.body_of(kind));
-            let mut if_match = if_match();
-            // A setting that has its built-in value is not there yet.
-            if_match["required"] = json!(kind != Kind::Setting);
-            shape.parameters.push(if_match);
-        }
-        ("PATCH", _) => {
-            let any = json!({"type": "object", "description": "RFC 7396: the fields to change; null removes one."});
-            shape.request = Some(json!({"application/merge-patch+json": {"schema": any}}));
-            shape.parameters.push(if_match());
-        }
-        ("DELETE", _) => {
-            shape.success = 204;
-            shape.response = None;
-            shape.parameters.push(if_match());
-            shape
-                .parameters
-                .push(query(("force", "true: also if others refer to it")));
-        }
-        _ => {}
-    }
-    shape
-}
-
 fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
     let text = |kind: &str| Some(json!({kind: {"schema": {"type": "string"}}}));
     let mut shape = Shape {
@@ -423,7 +370,7 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
             let formats = ["text/csv", "application/json"];
             shape.response = Some(either(&formats, &json!({"type": "string"})));
             shape.parameters = std::iter::once(("format", "csv or json; otherwise csv"))
-                .chain(listing::parameters(Kind::Terminal))
+                .chain(super::listing::parameters(Kind::Terminal))
                 .filter(|(name, _)| !matches!(*name, "limit" | "after"))
                 .map(query)
                 .collect();

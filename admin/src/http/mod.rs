@@ -5,6 +5,7 @@ mod application;
 mod arriving;
 mod backups;
 mod bulk;
+mod conflicts;
 mod counters;
 mod dhcp;
 mod docs;

@@ -4,6 +4,8 @@
 //! document of the API and the test that walks every route are made from it, too.
 
 mod backup_routes;
+mod licence_routes;
+mod pair_routes;
 
 use std::rc::Rc;
 
@@ -12,8 +14,7 @@ use actix_web::{Resource, Route as Handler, web};
 
 use super::guard::{Access, guard};
 use super::{
-    accounts, bulk, dhcp, docs, events, files, licences, manual, objects, page, sync, units,
-    uploads, views,
+    accounts, bulk, dhcp, docs, events, files, objects, page, sync, units, uploads, views,
 };
 use crate::kind::Kind;
 use crate::security::Right;
@@ -52,9 +53,9 @@ pub fn routes() -> Vec<Route> {
         of_kind(&mut routes, kind);
     }
     of_units(&mut routes);
-    of_the_pair(&mut routes);
+    pair_routes::of_the_pair(&mut routes);
     of_rights(&mut routes);
-    of_licences(&mut routes);
+    licence_routes::of_licences(&mut routes);
     routes
 }
 
@@ -329,90 +330,6 @@ fn of_units(routes: &mut Vec<Route>) {
     );
 }
 
-fn of_the_pair(routes: &mut Vec<Route>) {
-    let (read, write) = (
-        Access::Right(Right::SyncRead),
-        Access::Right(Right::SyncWrite),
-    );
-    add(
-        routes,
-        (Method::GET, "/api/v1/sync/status"),
-        read,
-        "How the pair stands",
-        || web::get().to(sync::status),
-    );
-    add(
-        routes,
-        (Method::GET, "/api/v1/sync/conflicts"),
-        read,
-        "Objects that were changed on both servers at once",
-        || web::get().to(sync::conflicts),
-    );
-    add(
-        routes,
-        (Method::POST, "/api/v1/sync/conflicts"),
-        write,
-        "Choose what an object is that was changed on both servers",
-        || web::post().to(sync::resolve),
-    );
-    add(
-        routes,
-        (Method::POST, "/api/v1/sync/plans"),
-        write,
-        "Find out what would change if this server were made the same as the other one",
-        || web::post().to(manual::plan),
-    );
-    add(
-        routes,
-        (Method::GET, "/api/v1/sync/plans/{id}"),
-        write,
-        "Look at the last plan",
-        || web::get().to(manual::show_plan),
-    );
-    add(
-        routes,
-        (Method::POST, "/api/v1/sync/runs"),
-        write,
-        "Make this server the same as the other one, as a plan says",
-        || web::post().to(manual::run),
-    );
-    add(
-        routes,
-        (Method::GET, "/api/v1/sync/runs/{id}"),
-        read,
-        "How far a run is",
-        || web::get().to(manual::show_run),
-    );
-    add(
-        routes,
-        (Method::POST, "/api/v1/sync/pairing/code"),
-        write,
-        "Show a code, with which another server is paired with this one",
-        || web::post().to(sync::show_code),
-    );
-    add(
-        routes,
-        (Method::DELETE, "/api/v1/sync/pairing/code"),
-        write,
-        "Take the code away",
-        || web::delete().to(sync::take_code_away),
-    );
-    add(
-        routes,
-        (Method::POST, "/api/v1/sync/pairing"),
-        write,
-        "Pair with the server that shows a code",
-        || web::post().to(sync::join),
-    );
-    add(
-        routes,
-        (Method::DELETE, "/api/v1/sync/pairing"),
-        write,
-        "Un-pair",
-        || web::delete().to(sync::un_pair),
-    );
-}
-
 fn of_rights(routes: &mut Vec<Route>) {
     let right = Access::Right;
     add(
@@ -555,52 +472,6 @@ fn of_rights(routes: &mut Vec<Route>) {
         right(Right::MetricsRead),
         "Metrics of the administration and, if it runs, of the engine",
         || web::get().to(views::metrics),
-    );
-}
-
-fn of_licences(routes: &mut Vec<Route>) {
-    let right = Access::Right;
-    add(
-        routes,
-        (Method::GET, "/api/v1/licensing"),
-        right(Right::LicencesRead),
-        "What the licences allow, what of it is used, and the Installation IDs of the servers",
-        || web::get().to(licences::licensing),
-    );
-    add(
-        routes,
-        (Method::GET, "/api/v1/licences"),
-        right(Right::LicencesRead),
-        "List the installed licences",
-        || web::get().to(licences::list),
-    );
-    add(
-        routes,
-        (Method::POST, "/api/v1/licences"),
-        right(Right::LicencesWrite),
-        "Install a licence file",
-        || web::post().to(licences::install),
-    );
-    add(
-        routes,
-        (Method::DELETE, "/api/v1/licences/{id}"),
-        right(Right::LicencesWrite),
-        "Remove a licence",
-        || web::delete().to(licences::remove),
-    );
-    add(
-        routes,
-        (Method::PUT, "/api/v1/terminals/{id}/seat"),
-        right(Right::TerminalsWrite),
-        "Give a terminal a seat, also one whose seat was released",
-        || web::put().to(licences::give_seat),
-    );
-    add(
-        routes,
-        (Method::DELETE, "/api/v1/terminals/{id}/seat"),
-        right(Right::TerminalsWrite),
-        "Release a terminal's seat: it does not boot any more, and another one may",
-        || web::delete().to(licences::release_seat),
     );
 }
 

@@ -1,14 +1,15 @@
 //! The loop of the link's thread: takes what happens, tells the session, does what it says.
 
+mod connections;
+mod orders;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use daybreak_store::Store;
 use daybreak_sync::host::HostError;
 use daybreak_sync::limits::HORIZON;
-use daybreak_sync::manual::Plan;
 use daybreak_sync::session::{Config, Event, Now, Session, State};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,19 +19,18 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Incoming};
-use super::handshake::{Established, Reception, Shown, Stream, connect, dial, join};
+use super::handshake::{Established, Shown};
 use super::host::Server;
 use super::key::{NodeKey, PublicKey};
-use super::link::{Counts, LinkStatus, Offered, Order, Settings};
-use super::manual::{Desk, Destination, ManualError, serve};
+use super::link::{Counts, LinkStatus, Order, Settings};
+use super::manual::Desk;
 use super::pair::{Pair, PairFile, Partner};
-use super::pairing::{Code, Introduction, PairingError};
-use super::tls::Purpose;
-use crate::configuration::{Actor, Configuration, Place};
+use super::pairing::{Introduction, PairingError};
+use crate::configuration::{Configuration, Place};
 use crate::events::EventRow;
 use crate::limits::{
     DIAL_AGAIN_MAX, DIAL_AGAIN_MIN, DIAL_AGAIN_REFUSED, HANDSHAKES_MAX, IMAGES_LOOKED_AT,
-    LINK_LINGERS, OLD_DELETES_LOOKED_AT, PAIRING_CODE_VALID,
+    LINK_LINGERS, OLD_DELETES_LOOKED_AT,
 };
 
 type Joined = Result<(PublicKey, Introduction), PairingError>;
@@ -467,328 +467,6 @@ impl Driver {
         if let Some(session) = &mut self.session {
             session.disconnected(now);
         }
-    }
-
-    fn dial_as_needed(&mut self) {
-        let due = self.dials() && self.connection.is_none() && !self.dialing;
-        if !due || Instant::now() < self.dial_at {
-            return;
-        }
-        let Some(partner) = &self.pair.partner else {
-            return;
-        };
-        self.dialing = true;
-        let dialing = dial(
-            self.key.clone(),
-            partner.key.clone(),
-            partner.address.clone(),
-        );
-        let established = self.established.0.clone();
-        tokio::spawn(async move {
-            let _ = established.send(dialing.await).await;
-        });
-    }
-
-    fn take_established(&mut self, outcome: Established) {
-        match outcome {
-            Established::Link { key, stream } => self.connect(&key, stream),
-            Established::Manual { stream } => match Store::open(&self.settings.data) {
-                Ok(store) => {
-                    let host = Server::new(Arc::clone(&self.configuration), store);
-                    tokio::spawn(serve(stream, host));
-                }
-                Err(error) => tracing::error!(%error, "a manual synchronization cannot be served"),
-            },
-            Established::Failed(why) => {
-                self.dialing = false;
-                self.trouble = Some(why);
-                self.dial_at = Instant::now() + self.dial_wait;
-                self.dial_wait = (self.dial_wait * 2).min(DIAL_AGAIN_MAX);
-            }
-            Established::Paired {
-                key,
-                address,
-                introduction,
-                kept,
-            } => {
-                let partner = Partner {
-                    address: SocketAddr::new(address, introduction.port).to_string(),
-                    name: introduction.name.clone(),
-                    key,
-                    dials: false,
-                    since_ms: self.configuration.now_ms(),
-                };
-                let outcome = self.pair_with(partner, &introduction, self.pair.role);
-                if let Err(error) = &outcome {
-                    tracing::error!(%error, "pairing failed");
-                }
-                let _ = kept.send(outcome.is_ok());
-            }
-        }
-    }
-
-    fn connect(&mut self, key: &PublicKey, stream: Box<dyn Stream>) {
-        let dialed = std::mem::take(&mut self.dialing);
-        let partner = self.pair.partner.as_ref();
-        // It may have been un-paired meanwhile; and an order of this side's own does not replace what the other has made.
-        if partner.is_none_or(|partner| partner.key != *key)
-            || (dialed && self.connection.is_some())
-        {
-            return;
-        }
-        self.disconnect(None);
-        self.connection = Some(Connection::start(stream));
-        self.counts.connections += 1;
-        self.trouble = None;
-        let now = self.now();
-        if let Some(session) = &mut self.session {
-            session.connected(now, &mut self.host);
-        }
-    }
-
-    /// Listens while there is another server, or may be one soon.
-    async fn listen_as_needed(&mut self) {
-        let wanted = self.pair.partner.is_some() || self.shown.until().is_some();
-        if !wanted {
-            self.listener = None;
-        } else if self.listener.is_none()
-            && let Err(error) = self.listen().await
-        {
-            self.trouble = Some(error.to_string());
-        }
-    }
-
-    async fn listen(&mut self) -> Result<SocketAddr, PairingError> {
-        let failed = |error: std::io::Error| PairingError::Listen {
-            address: self.settings.listen.to_string(),
-            why: error.to_string(),
-        };
-        let listener = match self.listener.take() {
-            Some(listener) => listener,
-            None => TcpListener::bind(self.settings.listen)
-                .await
-                .map_err(failed)?,
-        };
-        let address = listener.local_addr().map_err(failed)?;
-        self.listener = Some(listener);
-        Ok(address)
-    }
-
-    fn receive(&mut self, stream: TcpStream) {
-        let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-            return;
-        };
-        let reception = Reception {
-            key: self.key.clone(),
-            known: self.known(),
-            partner: self
-                .pair
-                .partner
-                .iter()
-                .map(|partner| partner.key.clone())
-                .collect(),
-            shown: self.shown.clone(),
-            introduction: self.introduction(),
-            established: self.established.0.clone(),
-        };
-        tokio::spawn(async move {
-            reception.receive(stream).await;
-            drop(permit);
-        });
-    }
-
-    /// Who may connect now.
-    fn known(&self) -> Vec<PublicKey> {
-        let partner = self.pair.partner.as_ref().filter(|_| self.config().enabled);
-        partner.iter().map(|partner| partner.key.clone()).collect()
-    }
-
-    fn introduction(&self) -> Introduction {
-        let epoch = self
-            .configuration
-            .with_database(|database| Ok(database.book().epoch));
-        Introduction {
-            name: self.settings.name.clone(),
-            port: self.listening().map_or(0, |address| address.port()),
-            role: self.pair.role,
-            epoch: epoch.unwrap_or_default(),
-            replaces: self.pair.former.is_some(),
-        }
-    }
-
-    async fn obey(&mut self, order: Order) {
-        match order {
-            Order::Show(done) => drop(done.send(self.show_code().await)),
-            Order::TakeAway(done) => {
-                self.shown.take_away();
-                let _ = done.send(());
-            }
-            Order::Join {
-                address,
-                code,
-                done,
-            } => self.begin_joining(address, code, done).await,
-            Order::UnPair(done) => drop(done.send(self.un_pair())),
-            Order::Plan(done) => self.begin_plan(done),
-            Order::Run { plan, actor, done } => drop(done.send(self.begin_run(plan, actor))),
-        }
-    }
-
-    fn destination(&self) -> Destination {
-        Destination {
-            configuration: Arc::clone(&self.configuration),
-            data: self.settings.data.clone(),
-            desk: Arc::clone(&self.desk),
-        }
-    }
-
-    fn begin_plan(&self, done: oneshot::Sender<Result<(u64, Arc<Plan>), ManualError>>) {
-        let Some(partner) = self.pair.partner.clone() else {
-            return drop(done.send(Err(ManualError::Alone)));
-        };
-        let (key, destination) = (self.key.clone(), self.destination());
-        tokio::spawn(async move {
-            let stream = connect(&key, &partner.key, &partner.address, Purpose::Manual).await;
-            let plan = match stream {
-                Ok(stream) => destination.plan(stream).await,
-                Err(why) => Err(ManualError::Other(why)),
-            };
-            let _ = done.send(plan);
-        });
-    }
-
-    /// Begins a run, and gives its number.
-    fn begin_run(&self, plan: Arc<Plan>, actor: Actor) -> Result<u64, ManualError> {
-        let partner = self.pair.partner.clone().ok_or(ManualError::Alone)?;
-        let number = self.desk.begin(&actor.name).ok_or(ManualError::Running)?;
-        let (key, destination) = (self.key.clone(), self.destination());
-        let changed = Arc::clone(&self.changed);
-        let publishing = Arc::clone(&self.tells.published);
-        tokio::spawn(async move {
-            let stream = connect(&key, &partner.key, &partner.address, Purpose::Manual).await;
-            destination.run(stream, &plan, &actor).await;
-            publishing();
-            changed.notify_one();
-        });
-        Ok(number)
-    }
-
-    fn alone(&self) -> Result<(), PairingError> {
-        match &self.pair.partner {
-            Some(partner) => Err(PairingError::Paired(partner.name.clone())),
-            None => Ok(()),
-        }
-    }
-
-    async fn show_code(&mut self) -> Result<Offered, PairingError> {
-        self.alone()?;
-        let listening = self.listen().await?;
-        let code = Code::new(self.configuration.entropy());
-        let valid_ms = u64::try_from(PAIRING_CODE_VALID.as_millis()).unwrap_or(u64::MAX);
-        let until_ms = self.configuration.now_ms().saturating_add(valid_ms);
-        self.shown
-            .show(code.clone(), Instant::now() + PAIRING_CODE_VALID, until_ms);
-        Ok(Offered {
-            code: code.reveal(),
-            until_ms,
-            listening,
-        })
-    }
-
-    async fn begin_joining(
-        &mut self,
-        address: String,
-        code: Code,
-        done: oneshot::Sender<Result<Partner, PairingError>>,
-    ) {
-        if let Err(error) = self.alone() {
-            return drop(done.send(Err(error)));
-        }
-        // The other is told where this one listens.
-        if let Err(error) = self.listen().await {
-            return drop(done.send(Err(error)));
-        }
-        let (key, introduction, to) = (self.key.clone(), self.introduction(), address.clone());
-        let task = tokio::spawn(async move { join(&key, &to, &code, &introduction).await });
-        if let Some(before) = self.joining.replace(Joining {
-            task,
-            address,
-            done,
-        }) {
-            before.task.abort();
-        }
-    }
-
-    fn take_joined(&mut self, outcome: Joined) {
-        let Some(Joining { address, done, .. }) = self.joining.take() else {
-            return;
-        };
-        let paired = outcome.and_then(|(key, introduction)| {
-            self.alone()?;
-            let partner = Partner {
-                address,
-                name: introduction.name.clone(),
-                key,
-                dials: true,
-                since_ms: self.configuration.now_ms(),
-            };
-            self.pair_with(partner.clone(), &introduction, introduction.role.other())?;
-            Ok(partner)
-        });
-        let _ = done.send(paired);
-    }
-
-    /// From now on this is the other server.
-    fn pair_with(
-        &mut self,
-        partner: Partner,
-        introduction: &Introduction,
-        role: super::pair::Role,
-    ) -> Result<(), PairingError> {
-        let kept = |error: &dyn std::fmt::Display| PairingError::Kept(error.to_string());
-        let mut ours = self.introduction();
-        // Paired anew with the same one, nobody was replaced.
-        ours.replaces = self
-            .pair
-            .former
-            .as_ref()
-            .is_some_and(|former| *former != partner.key);
-        let epoch = ours.epoch_with(introduction);
-        self.configuration
-            .set_epoch(epoch)
-            .map_err(|error| kept(&error))?;
-        let pair = Pair {
-            role,
-            former: Some(partner.key.clone()),
-            partner: Some(partner),
-        };
-        self.file.write(&pair).map_err(|error| kept(&error))?;
-        tracing::info!(partner = ?pair.partner, ?role, epoch, "paired");
-        self.notice(json!({"what": "paired", "with": introduction.name}));
-        self.pair = pair;
-        self.take_place();
-        self.shown.take_away();
-        self.begin_session();
-        Ok(())
-    }
-
-    fn un_pair(&mut self) -> Result<Option<Partner>, PairingError> {
-        let pair = Pair {
-            partner: None,
-            ..self.pair.clone()
-        };
-        let kept = |error: super::key::KeyError| PairingError::Kept(error.to_string());
-        self.file.write(&pair).map_err(kept)?;
-        let partner = self.pair.partner.take();
-        self.pair = pair;
-        self.take_place();
-        self.begin_session();
-        self.trouble = None;
-        tracing::info!(?partner, "un-paired");
-        if let Some(partner) = &partner {
-            self.notice(json!({"what": "un-paired", "from": partner.name}));
-        }
-        Ok(partner)
     }
 }
 
