@@ -86,7 +86,8 @@ impl Schemas {
         T::schemas(&mut named);
         for (name, schema) in named {
             let schema = serde_json::to_value(schema).expect("plain values");
-            self.0.entry(name).or_insert(schema);
+            let known = self.0.entry(name).or_insert_with(|| schema.clone());
+            assert_eq!(*known, schema, "two schemas have one name");
         }
         json!({"$ref": format!("#/components/schemas/{}", T::name())})
     }

@@ -50,6 +50,7 @@ pub(super) struct PlanView {
 
 /// How much of a part of the configuration changes.
 #[derive(Default, Serialize, ToSchema)]
+#[schema(as = PartView)]
 pub(super) struct CountView {
     /// `firmware`, `term-cap`, `modules` or `configuration`.
     part: &'static str,

@@ -15,6 +15,7 @@ use super::key::{KeyError, PublicKey, write_atomically};
 /// Which of the two a server is. It matters where the two share the work unevenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = ServerRole)]
 pub enum Role {
     /// The master.
     Primary,
