@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use daybreak_store::{ImageHash, Name};
-use daybreak_sync::{ObjectKey, Row};
+use daybreak_sync::limits::IMAGES_OF_A_BODY_MAX;
+use daybreak_sync::{ImageRef, ObjectKey, Row};
 
 use crate::file::{self, File};
 use crate::kind::{
@@ -151,6 +152,18 @@ impl Site {
     #[must_use]
     pub fn files(&self) -> &Arc<BTreeMap<Id, File>> {
         &self.files
+    }
+
+    /// The images of the files beneath a folder, which ends with `/`; in the order of their objects, and no more than one
+    /// object may name.
+    #[must_use]
+    pub fn images_beneath(&self, folder: &str) -> Vec<ImageRef> {
+        let files = self.files.values();
+        let inside = files.filter(|file| file.name.as_str().starts_with(folder));
+        inside
+            .map(|file| file.image)
+            .take(IMAGES_OF_A_BODY_MAX)
+            .collect()
     }
 
     /// How the pair is kept the same.

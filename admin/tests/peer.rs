@@ -430,3 +430,88 @@ fn an_image_that_is_damaged_on_one_is_not_sent_and_comes_back_from_the_other() {
     pair.settle();
     assert_eq!(std::fs::read(&path).expect("it is back"), image);
 }
+
+#[test]
+fn c98_a_version_is_active_on_the_other_server_when_all_of_its_files_are_there() {
+    let mut pair = Pair::new();
+    let kernel: Vec<u8> = (0..400_000_u32).flat_map(u32::to_le_bytes).collect();
+    pair.sides[0].import("firmware/linux/1/vmlinuz", b"the first");
+    pair.sides[0].import("firmware/linux/2/vmlinuz", &kernel);
+    let boot = json!([{"architecture": "x86-64-uefi", "kernel": "vmlinuz"}]);
+    let package = |active: &str| {
+        json!({"name": "linux", "active": active, "versions": [
+            {"version": "1", "boot": boot}, {"version": "2", "boot": boot},
+        ]})
+    };
+    let id = pair.sides[0]
+        .site
+        .create(Kind::FirmwarePackage, &package("1"));
+    pair.settle();
+    let served = "firmware/linux/vmlinuz";
+    assert_eq!(
+        pair.sides[1].served(served).as_deref(),
+        Some(&b"the first"[..])
+    );
+
+    // A file of the next version comes with its activation.
+    let initrd: Vec<u8> = (0..300_000_u32)
+        .flat_map(|at| (at * 3).to_le_bytes())
+        .collect();
+    pair.sides[0].import("firmware/linux/2/initrd", &initrd);
+    let replaced = pair.sides[0]
+        .site
+        .try_replace(Kind::FirmwarePackage, &id, &package("2"));
+    replaced.expect("replaced");
+    let active = |side: &Side| {
+        let site = side.site.configuration.site();
+        site.object(Kind::FirmwarePackage, &id)
+            .expect("there")
+            .body
+            .stored()["active"]
+            .clone()
+    };
+    for side in &mut pair.sides {
+        let now = Now {
+            time: pair.now,
+            wall_ms: 1_000_000,
+        };
+        side.session.changed(now, &mut side.host);
+    }
+    let mut handed = 0;
+    while handed < 16 {
+        for at in 0..2 {
+            let now = pair.now();
+            let [a, b] = &mut pair.sides;
+            let (from, to) = if at == 0 { (a, b) } else { (b, a) };
+            while let Some(message) = from.session.poll_transmit(now, &mut from.host) {
+                handed += 1;
+                to.session.handle(now, &message, &mut to.host);
+                assert!(handed < 1000, "nothing was asked for");
+                if handed >= 16 {
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(active(&pair.sides[1]), "1", "its files are on their way");
+    pair.cut();
+    assert_eq!(
+        pair.sides[1].served(served).as_deref(),
+        Some(&b"the first"[..])
+    );
+    pair.connect();
+    pair.settle();
+    pair.assert_equal();
+    assert_eq!(active(&pair.sides[1]), "2");
+    assert_eq!(pair.sides[1].served(served), Some(kernel));
+
+    // A file that goes is not asked for any more.
+    pair.sides[0].remove("firmware/linux/2/initrd");
+    pair.settle();
+    pair.assert_equal();
+    let key = ObjectKey::parse("firmware-package", id.as_str()).expect("a key");
+    let configuration = &pair.sides[1].site.configuration;
+    let row = configuration.with_database(|database| database.row(&key));
+    let row = row.expect("read").expect("there");
+    assert_eq!(row.body().expect("a body").images.len(), 1);
+}

@@ -36,6 +36,7 @@ pub struct Draft<'c> {
     writes: Vec<Write>,
     audit: Vec<AuditRow>,
     files: Vec<FileRow>,
+    files_changed: bool,
 }
 
 /// What is to be written for one edit.
@@ -67,6 +68,7 @@ impl<'c> Draft<'c> {
             writes: Vec::new(),
             audit: Vec::new(),
             files: Vec::new(),
+            files_changed: false,
             writer,
         }
     }
@@ -132,7 +134,7 @@ impl<'c> Draft<'c> {
     pub(super) fn make(&mut self, planned: Planned) -> Result<Option<Arc<Object>>, ChangeError> {
         let key = ObjectKey::parse(planned.kind.word(), planned.id.as_str())
             .expect("an identifier is one of both");
-        let body = planned.after.as_ref().map(synced);
+        let body = planned.after.as_ref().map(|body| synced(&self.next, body));
         let row = self.write(&key, body)?;
         self.audit.push(audited(self.actor, self.now_ms, &planned));
         let object = planned.after.map(|body| {
@@ -168,6 +170,7 @@ impl<'c> Draft<'c> {
         if before.as_ref().and_then(Row::body) != body.as_ref() {
             let row = self.write(&key, body)?;
             self.next.hold(&row);
+            self.files_changed = true;
         }
         self.audit.extend(audit);
         self.files.push((name.to_string(), image));
@@ -188,6 +191,23 @@ impl<'c> Draft<'c> {
     /// Writes into the audit what the edits are a part of.
     pub(super) fn note(&mut self, why: AuditRow) {
         self.audit.push(why);
+    }
+
+    /// Lets packages name the images that their active versions have now.
+    fn name_images(&mut self) -> Result<(), DatabaseError> {
+        let packages = Arc::clone(self.next.table(Kind::FirmwarePackage));
+        for object in packages.objects() {
+            let key = ObjectKey::parse(Kind::FirmwarePackage.word(), object.id.as_str())
+                .expect("an identifier is one of both");
+            let body = synced(&self.next, &object.body);
+            let before = self.row(&key)?;
+            let images = before.as_ref().and_then(Row::body).map(|body| &body.images);
+            if images.is_some_and(|images| *images != body.images) {
+                let row = self.write(&key, Some(body))?;
+                self.next.hold(&row);
+            }
+        }
+        Ok(())
     }
 
     /// An object as it is after the edits so far, deleted or not.
@@ -221,6 +241,9 @@ impl<'c> Draft<'c> {
             return Ok(());
         }
         check::administrator_left(&self.before, &self.next)?;
+        if self.files_changed {
+            self.name_images()?;
+        }
         self.writer.database.commit(&Commit {
             book: &self.book,
             clock: self.clock,
@@ -348,11 +371,22 @@ fn seat_of(object: &Object) -> Seat {
     }
 }
 
-/// What both servers keep of a body.
-fn synced(body: &Body) -> daybreak_sync::Body {
+/// What both servers keep of a body. A package names the images of its active version: the other server has them before it
+/// makes that version active.
+fn synced(site: &Site, body: &Body) -> daybreak_sync::Body {
+    let images = match body {
+        Body::FirmwarePackage(package) => match &package.active {
+            Some(active) => {
+                let (package, active) = (package.name.as_str(), active.as_str());
+                site.images_beneath(&format!("firmware/{package}/{active}/"))
+            }
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
     daybreak_sync::Body {
         octets: body.stored().to_string().into_bytes().into(),
-        images: [].into(),
+        images: images.into(),
     }
 }
 
