@@ -79,6 +79,18 @@ impl Network {
         self.server.command(program)
     }
 
+    /// The table of UDP sockets at the server's place, as the kernel writes it.
+    #[must_use]
+    pub fn sockets(&self) -> String {
+        let program = programs::system("cat");
+        let mut command = self.server.command(program);
+        let output = command.arg("/proc/net/udp").output();
+        output.map_or_else(
+            |_| String::new(),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    }
+
     /// A command at the clients' place, on the core given.
     pub fn client(&self, program: &Path, core: Option<&str>) -> Command {
         let host = self.clients.as_ref().unwrap_or(&self.server);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,6 +169,16 @@ impl Running {
                 server.name()
             )
         })?;
+        // The ring of the one before may hold on to its socket for a moment after its process, and who comes meanwhile dies of it.
+        let port = format!(":{PORT:04X} ");
+        let free = poll::try_until(READY_PATIENCE, || {
+            let table = network.sockets();
+            (bench.stop.is_set() || !table.contains(&port)).then_some(())
+        });
+        ensure!(
+            free.is_some(),
+            "port {PORT} is held by a server that has ended"
+        );
         let account = Account::open();
         let log = bench.logs.join("server.log");
         let writer = File::create(&log)?;
