@@ -265,6 +265,10 @@ pub const DIAL_AGAIN_MAX: Duration = Duration::from_secs(2);
 pub const DIAL_AGAIN_REFUSED: Duration = Duration::from_secs(5);
 /// How long the two still speak to each other after synchronization was switched off.
 pub const LINK_LINGERS: Duration = Duration::from_secs(1);
+/// Octets that the other server tells of its licences at once. Beyond it: not listened to.
+pub const LINK_LICENCES_BYTES_MAX: usize = 1 << 20;
+/// Times within [`IMAGES_LOOKED_AT`] that the other server may tell of its licences. Beyond it: the connection is closed.
+pub const LINK_LICENCES_TOLD_MAX: u32 = 64;
 /// How long the other server may be silent in a manual synchronization. Beyond it: it is given up.
 pub const MANUAL_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Differences of a plan that are listed. Beyond it: counted only.

@@ -9,9 +9,13 @@ use crate::administration::{Administration, Api};
 use crate::client::{Client, Fetch};
 use crate::poll;
 use crate::site::{Engine, Site};
+use crate::vendor::Vendor;
 
 /// How long anything of a pair may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// As many as no test of a pair has.
+const TERMINALS: u32 = 100_000;
 
 /// A server whose programs can be ended and started again, under the same addresses.
 #[derive(Debug)]
@@ -27,9 +31,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// One that was set up, with a file of its own.
+    /// One that was set up, with a file of its own, and with a licence of its own to be one of two, so that a test is not about
+    /// licences.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
+        let server = Server::unlicensed(name);
+        Vendor::license(&server.site, &server.api(), "full", TERMINALS);
+        server
+    }
+
+    /// One without a licence.
+    #[must_use]
+    pub fn unlicensed(name: &'static str) -> Self {
         let site = Site::new();
         site.import(&format!("only-on-{name}"), name.as_bytes());
         let mut server = Server {
@@ -113,6 +126,26 @@ impl Server {
     #[must_use]
     pub fn api(&self) -> Api<'_> {
         self.administration().with_key(&self.key)
+    }
+
+    /// What its licences allow.
+    #[must_use]
+    pub fn licensing(&self) -> Value {
+        self.api().get("/api/v1/licensing").expect(200).json()
+    }
+
+    /// Its Installation ID.
+    #[must_use]
+    pub fn installation(&self) -> String {
+        let id = &self.licensing()["servers"][0]["installation"];
+        id.as_str().expect("an identifier").to_owned()
+    }
+
+    /// Waits until its licences allow this.
+    pub fn wait_for_redundancy(&self, mode: &str) {
+        poll::until(&format!("{} is {mode}", self.name), PATIENCE, || {
+            (self.licensing()["mode"] == mode).then_some(())
+        });
     }
 
     /// How the pair stands.

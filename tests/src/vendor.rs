@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use serde_json::json;
 use tempfile::TempDir;
 
+use crate::administration::Api;
 use crate::programs;
 use crate::site::Site;
 
@@ -84,31 +86,21 @@ impl Vendor {
         self.run(&args)
     }
 
-    /// Licenses a site that no administration runs on for so many terminals, so that a test is not about licences.
+    /// Licenses a running server for so many terminals, alone (`none`) or as one of two (`full`), so that a test is not about
+    /// licences.
     ///
     /// # Panics
-    /// If a program refuses.
-    pub fn license(site: &Site, terminals: u32) {
+    /// If anything refuses.
+    pub fn license(site: &Site, api: &Api<'_>, redundancy: &str, terminals: u32) {
         let vendor = Vendor::new();
         vendor.is_trusted_by(site);
-        let told = site.admin(&["installation-id"]);
-        assert!(
-            told.status.success(),
-            "{}",
-            String::from_utf8_lossy(&told.stderr)
-        );
-        let installation = String::from_utf8(told.stdout).expect("text");
+        let licensing = api.get("/api/v1/licensing").expect(200).json();
+        let installation = licensing["servers"][0]["installation"].as_str();
         let counts = ["terminal-connection", "instant-failover", "windows-client"];
-        let master = vendor.master("none", &counts.map(|product| (product, terminals)));
-        let licence = vendor.activate(&master, &[installation.trim()]);
-        let file = site.source("plant.licence", licence.as_bytes());
-        let file = file.to_str().expect("a plain path");
-        let installed = site.admin(&["licence", "install", file]);
-        assert!(
-            installed.status.success(),
-            "{}",
-            String::from_utf8_lossy(&installed.stderr)
-        );
+        let master = vendor.master(redundancy, &counts.map(|product| (product, terminals)));
+        let licence = vendor.activate(&master, &[installation.expect("an identifier")]);
+        let install = json!({"licence": licence});
+        api.send("POST", "/api/v1/licences", &install).expect(201);
     }
 
     fn run(&self, args: &[&str]) -> String {

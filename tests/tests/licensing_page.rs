@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
+use daybreak_tests::pair::{Server, pair};
 use daybreak_tests::process::Process;
-use daybreak_tests::site::Site;
 use daybreak_tests::{page, programs};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn the_page_of_licences_is_walked_as_it_stands() {
-    let site = Site::new();
-    let administration = site.administration(&[]);
-    let api = administration.set_up();
+    // The second one takes part from the part of the page on that is about two.
+    let (a, b) = (Server::unlicensed("a"), Server::unlicensed("b"));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let ((url, key), (url_b, _)) = (a.url_and_key(), b.url_and_key());
     let text = programs::repository().join("docs/licensing.md");
     let text = std::fs::read_to_string(text).expect("docs/licensing.md");
-    assert!(text.matches("```sh\n").count() >= 7, "commands are there");
+    assert!(text.matches("```sh\n").count() >= 12, "commands are there");
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("licensing.sh");
     std::fs::write(&script, page::script_of(&text, &[])).expect("own folder");
@@ -27,16 +29,21 @@ fn the_page_of_licences_is_walked_as_it_stands() {
     command
         .current_dir(folder.path())
         .env("PATH", format!("{ours}:{path}"))
-        .env("DATA", site.data())
-        .env("URL", administration.url())
-        .env("DAYBREAK_API_KEY", api.key().expect("a key"))
+        .env("DATA", a.site().data())
+        .env("URL", url)
+        .env("DATA_B", b.site().data())
+        .env("URL_B", url_b)
+        .env("DAYBREAK_API_KEY", key)
         .arg(&script);
     let mut shell = Process::start("the page of licences", command);
     let status = shell.wait_for_exit(PATIENCE);
     assert!(status.success(), "{}", shell.finished_log());
-    let licensing = api.get("/api/v1/licensing").expect(200).json();
-    assert_eq!(
-        (&licensing["licensed"], &licensing["counts"][0]["entitled"]),
-        (&true.into(), &35.into())
-    );
+    for server in [&a, &b] {
+        let licensing = server.licensing();
+        assert_eq!(
+            (&licensing["mode"], &licensing["agreement"]),
+            (&"enterprise".into(), &"agrees".into()),
+            "{licensing}"
+        );
+    }
 }

@@ -19,6 +19,7 @@ use crate::http::{licences_json, licensing_json};
 use crate::licences::{Licences, MACHINE_ID, tend};
 use crate::limits::LICENCE_BYTES_MAX;
 use crate::object::Id;
+use crate::peer::recall;
 use crate::publish::{Compiler, publish};
 
 /// How an administration is reached.
@@ -93,6 +94,7 @@ impl Reached {
         let configuration = Arc::new(opened(data)?);
         let machine_id = Path::new(MACHINE_ID);
         let licences = Licences::open(data, machine_id, Arc::clone(&configuration))?;
+        recall(data, &configuration, &licences)?;
         Ok(Reached::Here {
             configuration,
             licences,
@@ -290,7 +292,7 @@ fn tell_status(out: &mut impl Write, licensing: &Value) -> Result<()> {
     if licensing["boots"] == false {
         writeln!(
             out,
-            "this server boots nobody: it is the second one, and no licence is for two"
+            "this server boots nobody: it is the second one, and no licence for two is in force, or the site does not want it"
         )?;
     }
     for count in licensing["counts"].as_array().into_iter().flatten() {

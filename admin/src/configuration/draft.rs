@@ -14,7 +14,7 @@ use super::{Actor, ChangeError, Configuration, Edit, Expected, Writer, check};
 use crate::database::{AuditRow, Commit, DatabaseError, FileRow};
 use crate::edge::{Entropy, random};
 use crate::file::{self, File};
-use crate::kind::{Body, Kind, Terminal};
+use crate::kind::{Body, Kind, Setting, Terminal};
 use crate::licensing::Seat;
 use crate::limits::{BODY_BYTES_MAX, OBJECTS_MAX};
 use crate::object::{HybridClock, Id, Object};
@@ -81,7 +81,9 @@ impl<'c> Draft<'c> {
 
     /// Makes one edit. Gives the object as it is then; none for a deleted one.
     pub fn edit(&mut self, edit: Edit) -> Result<Option<Arc<Object>>, ChangeError> {
-        if let Some(primary) = self.configuration.primary_elsewhere() {
+        if let Some(primary) = self.configuration.primary_elsewhere()
+            && !self.rejoins(&edit)
+        {
             return Err(ChangeError::Secondary(primary));
         }
         let planned = self.plan(edit)?;
@@ -89,6 +91,16 @@ impl<'c> Draft<'c> {
             check::body(&self.next, &planned.id, body)?;
         }
         self.make(planned)
+    }
+
+    /// Whether it is about synchronization while that is off: a secondary must be able to switch it on again, since no change of the
+    /// primary comes meanwhile.
+    fn rejoins(&self, edit: &Edit) -> bool {
+        let (Edit::Create(body) | Edit::Replace { body, .. }) = edit else {
+            return false;
+        };
+        let about = matches!(body, Body::Setting(Setting::Synchronization(_)));
+        about && !self.next.synchronization().enabled
     }
 
     /// Makes all of these edits, judged by the state that they make together: two terminals may exchange their cards. Or

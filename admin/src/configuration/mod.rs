@@ -147,7 +147,7 @@ impl Configuration {
     pub fn primary_elsewhere(&self) -> Option<String> {
         let place = self.place.load();
         let (role, primary) = place.0.as_ref()?;
-        let mode = policy::Mode::from(self.site.load().synchronization().mode);
+        let mode = policy::Mode::from(self.site.load().entitlement().redundancy);
         (!mode.edits(*role)).then(|| primary.clone())
     }
 
@@ -165,12 +165,12 @@ impl Configuration {
         self.site.load_full()
     }
 
-    /// Says what the licences allow from now on. Nobody changes anything meanwhile.
+    /// Says what the licences allow from now on, or that others are installed. Nobody changes anything meanwhile.
     pub fn entitle(&self, entitlement: Entitlement) {
         let _writer = self.writer();
         let mut site = Site::clone(&self.site.load());
         site.set_entitlement(entitlement);
-        self.site.store(Arc::new(site));
+        self.show(site);
     }
 
     /// This server.

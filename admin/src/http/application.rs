@@ -23,8 +23,8 @@ use crate::events::Follower;
 use crate::licences::{InstallError, Licences, Steward};
 use crate::limits::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, REQUEST_HEAD_WAIT, SHUTDOWN_SECONDS};
 use crate::object::Id;
-use crate::peer::Link;
 use crate::peer::link::{self, LinkError};
+use crate::peer::{self, Link};
 use crate::publish::Publisher;
 use crate::schedule::{Scheduler, Zone};
 use crate::security::{Gate, Secret};
@@ -168,6 +168,7 @@ impl Application {
             Arc::clone(&configuration),
         )?;
         let licences = Arc::new(licences);
+        peer::recall(&settings.data, &configuration, &licences).map_err(LinkError::from)?;
         let (gate, set_up) = Gate::open(Arc::clone(&configuration))?;
         let gate = Arc::new(gate);
         let publisher = Arc::new(Publisher::start(
@@ -197,6 +198,7 @@ impl Application {
                 name: settings.name.clone(),
             },
             Arc::clone(&configuration),
+            Arc::clone(&licences),
             publisher.waker(),
             follower.notice(),
         )?;

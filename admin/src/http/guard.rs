@@ -24,10 +24,12 @@ pub(super) const COOKIE: &str = "daybreak_session";
 pub(super) const HEADER: &str = "x-daybreak-request";
 
 /// What is changed on this server alone, also where the configuration is changed on the other one.
-const CHANGED_ANYWHERE: [&str; 4] = [
+const CHANGED_ANYWHERE: [&str; 5] = [
     "/api/v1/licences",
     "/api/v1/session",
     "/api/v1/sessions",
+    // As long as it is off: looked at when it is changed.
+    "/api/v1/settings/synchronization",
     "/api/v1/sync",
 ];
 

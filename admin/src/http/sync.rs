@@ -3,6 +3,7 @@
 use std::net::{IpAddr, ToSocketAddrs};
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use daybreak_sync::policy::Mode as PairMode;
 use daybreak_sync::session::{Progress, State as PairState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -26,7 +27,7 @@ pub(super) struct SyncView {
     state: &'static str,
     /// The same for people, with the reason where there is one.
     message: String,
-    /// How the two share the work.
+    /// How the two share the work now: what the licences allow, unless the setting wants less.
     mode: Mode,
     /// Which of the two this server is.
     role: Role,
@@ -251,7 +252,7 @@ pub(super) async fn status(state: web::Data<State>) -> HttpResponse {
     HttpResponse::Ok().json(SyncView {
         state: session.map_or("disabled", |session| word(&session.state)),
         message: said(&status),
-        mode: state.configuration.site().synchronization().mode,
+        mode: PairMode::from(state.configuration.site().entitlement().redundancy).into(),
         role: status.pair.role,
         editable: state.configuration.primary_elsewhere().is_none(),
         name: status.name.clone(),

@@ -4,6 +4,7 @@ use daybreak_sync::policy;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::licensing::Redundancy;
 use crate::limits::IMAGE_BYTES_PER_SECOND;
 
 /// How the two servers of a pair are kept the same.
@@ -13,7 +14,7 @@ pub struct Synchronization {
     /// Whether changes go to the other server by themselves.
     #[serde(default = "on")]
     pub enabled: bool,
-    /// How the two share the work.
+    /// The most that the two share of the work; the licences may allow less.
     #[serde(default)]
     pub mode: Mode,
     /// Octets of images per second between the two, each way; 0: no bound. Boots go before it.
@@ -64,12 +65,23 @@ impl Mode {
     }
 }
 
-impl From<Mode> for policy::Mode {
+impl From<policy::Mode> for Mode {
+    fn from(mode: policy::Mode) -> Self {
+        match mode {
+            policy::Mode::None => Mode::None,
+            policy::Mode::Mirrored => Mode::Mirrored,
+            policy::Mode::Full => Mode::Full,
+        }
+    }
+}
+
+impl From<Mode> for Redundancy {
+    /// The most that this mode lets licences allow.
     fn from(mode: Mode) -> Self {
         match mode {
-            Mode::None => policy::Mode::None,
-            Mode::Mirrored => policy::Mode::Mirrored,
-            Mode::Full => policy::Mode::Full,
+            Mode::None => Redundancy::None,
+            Mode::Mirrored => Redundancy::Mirrored,
+            Mode::Full => Redundancy::Enterprise,
         }
     }
 }

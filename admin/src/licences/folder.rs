@@ -15,6 +15,7 @@ use crate::object::Id;
 const LICENCES: &str = "licences";
 const VENDORS: &str = "vendors";
 const LICENCE_ENDING: &str = "licence";
+const REMOVED_ENDING: &str = "removed";
 const KEY_ENDING: &str = "pub";
 
 /// Keys that are built in, each as 64 hexadecimal digits, with commas between.
@@ -117,6 +118,22 @@ impl Folder {
             Err(error) => Err(failed(&path)(error)),
             Ok(()) => synced(&self.keys.join(LICENCES)),
         }
+    }
+
+    /// Remembers that somebody removed this activation of a licence here: the partner, which still has it, gives it again and again.
+    pub(super) fn write_removed(&self, id: &Id, activation: u32) -> Result<(), FileError> {
+        self.write(&self.removed(id), &activation.to_string())
+    }
+
+    /// The last activation that was removed here, if one was.
+    pub(super) fn removed_activation(&self, id: &Id) -> Option<u32> {
+        let text = bounded(&self.removed(id), 16).ok()?;
+        core::str::from_utf8(&text).ok()?.parse().ok()
+    }
+
+    fn removed(&self, id: &Id) -> PathBuf {
+        let name = format!("{id}.{REMOVED_ENDING}");
+        self.keys.join(LICENCES).join(name)
     }
 
     fn licence(&self, id: &Id) -> PathBuf {

@@ -215,18 +215,44 @@ impl Licences {
         Ok(installed)
     }
 
-    /// Removes a licence; also one whose file is lost.
+    /// Installs a licence that the partner has given, as [`Licences::install`] does; not one that somebody removed here. Gives whether
+    /// it is installed now and was not before.
+    pub fn take(&self, actor: &Actor, text: &str) -> Result<bool, InstallError> {
+        let licence = self
+            .folder
+            .vendors()?
+            .read_for(text.as_bytes(), self.this)?;
+        let known = self.known();
+        let is_here = known
+            .installed
+            .iter()
+            .any(|installed| installed.licence == licence);
+        let removed = self.folder.removed_activation(&licence.id);
+        if is_here || removed.is_some_and(|removed| licence.activation <= removed) {
+            return Ok(false);
+        }
+        self.install(actor, text.as_bytes())?;
+        Ok(true)
+    }
+
+    /// Removes a licence; also one whose file is lost. One for two servers stays on the other until it is removed there, too.
     pub fn remove(&self, actor: &Actor, id: &Id) -> Result<(), InstallError> {
         let _changing = locked(&self.changing);
         let known = self.read()?;
         let installed = known.iter().find(|known| known.licence.id == *id);
         let remembered = self.configuration.with_database(Database::licences)?;
         let remembered = remembered.into_iter().find(|licence| licence.id == *id);
-        let before = match (installed, remembered) {
-            (Some(installed), _) => shown(&installed.licence),
-            (None, Some(lost)) => serde_json::to_value(lost).unwrap_or_default(),
+        let (before, last) = match (installed, remembered) {
+            (Some(installed), _) => {
+                let licence = &installed.licence;
+                (shown(licence), Summary::of(licence))
+            }
+            (None, Some(lost)) => (serde_json::to_value(&lost).unwrap_or_default(), lost),
             (None, None) => return Err(InstallError::Unknown(id.clone())),
         };
+        if last.for_two {
+            self.folder.write_removed(id, last.activation)?;
+        }
         // A crash in between leaves a licence that is installed, and is remembered again.
         self.configuration
             .with_database(|database| database.remove_licence(id))?;
@@ -308,9 +334,7 @@ impl Licences {
             now_ms: configuration.now_ms(),
             latest_ms,
         });
-        if *configuration.site().entitlement() != status.entitlement {
-            configuration.entitle(status.entitlement);
-        }
+        let entitlement = status.entitlement;
         let known = Known {
             installed,
             refused,
@@ -320,6 +344,12 @@ impl Licences {
             pair,
         };
         let before = self.known.swap(Arc::new(known));
+        // Also that the partner is told.
+        if *configuration.site().entitlement() != entitlement
+            || before.installed != self.known().installed
+        {
+            configuration.entitle(entitlement);
+        }
         self.tell(&before);
         Ok(())
     }

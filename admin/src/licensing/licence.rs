@@ -4,6 +4,7 @@
 //! strict: unknown fields, counts of zero, two products with one identifier or a wrong number of Installation IDs are refused,
 //! because whatever is signed is meant.
 
+use daybreak_sync::policy;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -75,6 +76,16 @@ impl Redundancy {
             Redundancy::None => 1..=1,
             Redundancy::Full => 1..=2,
             Redundancy::Mirrored | Redundancy::Enterprise => 2..=2,
+        }
+    }
+}
+
+impl From<Redundancy> for policy::Mode {
+    fn from(redundancy: Redundancy) -> Self {
+        match redundancy {
+            Redundancy::None => policy::Mode::None,
+            Redundancy::Mirrored => policy::Mode::Mirrored,
+            Redundancy::Full | Redundancy::Enterprise => policy::Mode::Full,
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct PairView {
     pub role: Role,
     /// Whether changes are synchronized by themselves.
     pub automatic: bool,
+    /// The most that the site wants, whatever more the licences allow.
+    pub ceiling: Redundancy,
     /// The partner's Installation ID, as soon as it told it; kept while it is away.
     pub partner: Option<InstallationId>,
     /// The licences that the partner told of last; kept while it is away.
@@ -130,6 +132,8 @@ pub enum GrantsNone {
 /// What the rest of the administration needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entitlement {
+    /// How two servers share the work.
+    pub redundancy: Redundancy,
     /// Seats that may be granted in all.
     pub seats: Count,
     /// Why none is granted here, if none is.
@@ -149,6 +153,7 @@ impl Default for Entitlement {
     fn default() -> Self {
         let few = Count::Of(UNLICENSED_COUNT);
         Entitlement {
+            redundancy: Redundancy::None,
             seats: Count::Of(UNLICENSED_TERMINALS),
             grants_none: None,
             standby: false,
@@ -349,12 +354,18 @@ pub fn status(situation: &Situation<'_>) -> Status {
     }
     let going_on = best(situation, &standings, Standing::goes_on);
     let lost = situation.lost.iter().map(|lost| lost.redundancy).max();
-    let mode = going_on.max(lost).unwrap_or_default();
+    let allowed = going_on.max(lost).unwrap_or_default();
+    // A setting lowers what is allowed, and never raises it.
+    let mode = match situation.pair {
+        Some(pair) => allowed.min(pair.ceiling),
+        None => allowed,
+    };
     let secondary = situation
         .pair
         .is_some_and(|pair| pair.role == Role::Secondary);
     let standby = secondary && mode == Redundancy::None;
     let entitlement = Entitlement {
+        redundancy: mode,
         seats: seats(situation, &standings, in_force),
         grants_none: match mode {
             _ if standby => Some(GrantsNone::Standby),

@@ -1,6 +1,7 @@
 //! The loop of the link's thread: takes what happens, tells the session, does what it says.
 
 mod connections;
+mod licences;
 mod orders;
 
 use std::net::SocketAddr;
@@ -26,8 +27,10 @@ use super::link::{Counts, LinkStatus, Order, Settings};
 use super::manual::Desk;
 use super::pair::{Pair, PairFile, Partner};
 use super::pairing::{Introduction, PairingError};
-use crate::configuration::{Configuration, Place};
+use super::told::{Telling, Told, ToldFile};
+use crate::configuration::Configuration;
 use crate::events::EventRow;
+use crate::licences::Licences;
 use crate::limits::{
     DIAL_AGAIN_MAX, DIAL_AGAIN_MIN, DIAL_AGAIN_REFUSED, HANDSHAKES_MAX, IMAGES_LOOKED_AT,
     LINK_LINGERS, OLD_DELETES_LOOKED_AT,
@@ -66,6 +69,7 @@ pub(super) struct Tells {
 pub(super) struct Driver {
     settings: Settings,
     configuration: Arc<Configuration>,
+    licences: Arc<Licences>,
     host: Server,
     key: NodeKey,
     file: PairFile,
@@ -76,6 +80,14 @@ pub(super) struct Driver {
     desk: Arc<Desk>,
     /// What operators were told last of how the pair stands.
     told: &'static str,
+    /// What the other server told last of its licences, and where that is kept.
+    told_of_licences: Option<Told>,
+    told_file: ToldFile,
+    /// What it was told of the licences of this one, by this connection; it may have to be told more.
+    telling: Option<Telling>,
+    licences_due: bool,
+    /// How often it told of its licences, of late.
+    tellings: u32,
 
     start: Instant,
     session: Option<Session>,
@@ -100,24 +112,32 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        (settings, configuration, host): (Settings, Arc<Configuration>, Server),
+        (settings, host): (Settings, Server),
+        (configuration, licences): (Arc<Configuration>, Arc<Licences>),
         (key, file, pair): (NodeKey, PairFile, Pair),
         (status, changed): (Arc<ArcSwap<LinkStatus>>, Arc<Notify>),
         (tells, desk): (Tells, Arc<Desk>),
     ) -> Self {
         let now = Instant::now();
+        let told_file = ToldFile::of(&settings.data.join("keys"));
         let mut driver = Driver {
             settings,
             configuration,
+            licences,
             host,
             key,
             file,
+            told_of_licences: told_file.read(&pair),
+            told_file,
             pair,
             status,
             changed,
             tells,
             desk,
             told: "disconnected",
+            telling: None,
+            licences_due: false,
+            tellings: 0,
             start: now,
             session: None,
             connection: None,
@@ -155,7 +175,9 @@ impl Driver {
                     self.counts.messages_in += 1;
                     self.dial_wait = DIAL_AGAIN_MIN;
                     let now = self.now();
-                    if let Some(session) = &mut self.session {
+                    if Telling::is_one(&message) {
+                        self.hear_licences(&message);
+                    } else if let Some(session) = &mut self.session {
                         session.handle(now, &message, &mut self.host);
                     }
                 }
@@ -223,21 +245,13 @@ impl Driver {
         let wanted = self.configuration.site().synchronization();
         Config {
             enabled: wanted.enabled || self.ends_at.is_some(),
-            mode: wanted.mode.into(),
+            mode: self.configuration.site().entitlement().redundancy.into(),
             role: self.pair.role.into(),
             name: self.settings.name.clone(),
             software: env!("CARGO_PKG_VERSION").into(),
             rate: wanted.image_bytes_per_second,
             ..Config::default()
         }
-    }
-
-    /// The configuration is told whether it may be changed here.
-    fn take_place(&self) {
-        let partner = self.pair.partner.as_ref();
-        let called = partner.map(|partner| format!("{} ({})", partner.name, partner.address));
-        let place = called.map(|called| (self.pair.role.into(), called));
-        self.configuration.take_place(Place(place));
     }
 
     /// A session, if there is another server.
@@ -263,6 +277,8 @@ impl Driver {
             Some(at) if !enabled && Instant::now() < at => Some(at),
             _ => None,
         };
+        self.take_place();
+        self.licences_due = true;
         let (now, config) = (self.now(), self.config());
         if let Some(session) = &mut self.session {
             session.configure(now, config);
@@ -280,6 +296,7 @@ impl Driver {
         }
         if self.session.is_some() && (time >= self.images_at || self.host.has_lost()) {
             self.images_at = time + IMAGES_LOOKED_AT;
+            self.tellings = 0;
             self.want_missing();
         }
         if self.shown.until().is_some_and(|(until, _)| time >= until) {
@@ -341,6 +358,7 @@ impl Driver {
                 }
             }
         }
+        self.tell_licences();
         let mut came = false;
         while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
             came |= matches!(event, Event::Applied { .. } | Event::Fetched(_));

@@ -24,6 +24,7 @@ use super::pair::{Pair, PairFile, Partner};
 use super::pairing::{Code, PairingError};
 use crate::configuration::{Actor, Configuration};
 use crate::events::EventRow;
+use crate::licences::Licences;
 use crate::limits::LINK_ORDERS_MAX;
 
 /// What a start needs to know.
@@ -140,6 +141,7 @@ impl Link {
     pub fn start(
         settings: Settings,
         configuration: Arc<Configuration>,
+        licences: Arc<Licences>,
         published: impl Fn() + Send + Sync + 'static,
         noticed: impl Fn(EventRow) + Send + 'static,
     ) -> Result<Self, LinkError> {
@@ -177,7 +179,8 @@ impl Link {
             .spawn(move || {
                 runtime.block_on(async move {
                     let driver = Driver::new(
-                        (settings, configuration, host),
+                        (settings, host),
+                        (configuration, licences),
                         (key, file, pair),
                         shared,
                         (tells, desk),

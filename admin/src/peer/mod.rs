@@ -1,7 +1,7 @@
 //! The pair: this server and the other one, kept the same.
 //!
 //! What is decided is decided by `daybreak-sync`; here is what it needs. [`host`] is the database and the store; [`key`], [`pair`] and
-//! [`pairing`] are who the two are to each other; [`link`] is the thread that drives a session over a connection.
+//! [`pairing`] are who the two are to each other; `told` is what each knows of the other's licences; [`link`] is the thread that drives a session over a connection.
 
 mod connection;
 mod driver;
@@ -13,5 +13,7 @@ pub mod manual;
 pub mod pair;
 pub mod pairing;
 mod tls;
+mod told;
 
 pub use link::Link;
+pub use told::recall;

@@ -17,6 +17,7 @@ fn pairs() -> Vec<(&'static str, Option<PairView>)> {
         Some(PairView {
             role,
             automatic,
+            ceiling: Redundancy::Enterprise,
             partner: partner.map(id),
             partner_licences: None,
         })
@@ -307,6 +308,7 @@ fn where_each_server_has_its_own_licences_the_smaller_number_counts_and_a_differ
         let pair = PairView {
             role: Role::Primary,
             automatic: false,
+            ceiling: Redundancy::Enterprise,
             partner: Some(id(2)),
             partner_licences: told,
         };
@@ -323,6 +325,39 @@ fn where_each_server_has_its_own_licences_the_smaller_number_counts_and_a_differ
 }
 
 #[test]
+fn a_site_may_want_less_than_its_licences_allow_and_never_more() {
+    for allowed in Redundancy::ALL {
+        let installations: &[u8] = if *allowed.servers().end() > 1 {
+            &[1, 2]
+        } else {
+            &[1]
+        };
+        let licences = [licence(allowed.word(), installations, &[])];
+        for wanted in Redundancy::ALL {
+            let pair = PairView {
+                role: Role::Secondary,
+                automatic: true,
+                ceiling: wanted,
+                partner: Some(id(2)),
+                partner_licences: None,
+            };
+            let status = judged(&licences, Some(&pair));
+            let lesser = allowed.min(wanted);
+            assert_eq!(
+                (status.mode, status.entitlement.redundancy),
+                (lesser, lesser)
+            );
+            assert_eq!(status.entitlement.standby, lesser == Redundancy::None);
+            assert_eq!(
+                status.entitlement.seats == Count::Unlimited,
+                allowed == Redundancy::Enterprise,
+                "what was bought counts, however little of it is wanted"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_licence_for_two_that_only_one_of_them_has_is_shown() {
     let both = licence("mirrored", &[1, 2], &[("mirrored-terminal-connection", 50)]);
     let mut earlier = both.clone();
@@ -333,6 +368,7 @@ fn a_licence_for_two_that_only_one_of_them_has_is_shown() {
         let pair = PairView {
             role: Role::Primary,
             automatic: true,
+            ceiling: Redundancy::Enterprise,
             partner: Some(id(2)),
             partner_licences: Some(theirs.iter().map(|licence| Summary::of(licence)).collect()),
         };

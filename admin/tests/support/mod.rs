@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use daybreak_admin::configuration::{Actor, ChangeError, Configuration, Edit, Expected};
 use daybreak_admin::edge::{Clock, Machine};
 use daybreak_admin::kind::{Body, Kind};
-use daybreak_admin::licensing::{Count, Entitlement};
+use daybreak_admin::licensing::{Count, Entitlement, Redundancy};
 use daybreak_admin::object::{Id, Object};
 use serde_json::Value;
 
@@ -121,6 +121,7 @@ fn open(dir: &tempfile::TempDir, clock: &Arc<HandClock>) -> Arc<Configuration> {
 /// As if licences for any number of everything were installed.
 pub(crate) fn unlimited(configuration: &Configuration) {
     configuration.entitle(Entitlement {
+        redundancy: Redundancy::Enterprise,
         seats: Count::Unlimited,
         grants_none: None,
         standby: false,

@@ -87,6 +87,7 @@ impl Driver {
         }
         self.disconnect(None);
         self.connection = Some(Connection::start(stream));
+        (self.telling, self.licences_due) = (None, true);
         self.counts.connections += 1;
         self.trouble = None;
         let now = self.now();

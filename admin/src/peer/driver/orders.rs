@@ -169,6 +169,7 @@ impl Driver {
         tracing::info!(partner = ?pair.partner, ?role, epoch, "paired");
         self.notice(json!({"what": "paired", "with": introduction.name}));
         self.pair = pair;
+        self.told_of_licences = self.told_file.read(&self.pair);
         self.take_place();
         self.shown.take_away();
         self.begin_session();
@@ -184,6 +185,7 @@ impl Driver {
         self.file.write(&pair).map_err(kept)?;
         let partner = self.pair.partner.take();
         self.pair = pair;
+        self.told_of_licences = self.told_file.read(&self.pair);
         self.take_place();
         self.begin_session();
         self.trouble = None;

@@ -1,0 +1,103 @@
+//! Licences of both servers: told, heard, kept, and in force.
+
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::super::told::{Telling, Told, take_place};
+use super::Driver;
+use crate::configuration::Actor;
+use crate::licences::InstallError;
+use crate::licensing::LicenceError;
+use crate::limits::LINK_LICENCES_TOLD_MAX;
+
+impl Driver {
+    /// What the pair is, is in force from now on.
+    pub(super) fn take_place(&mut self) {
+        // As long as the two still speak to each other, nothing ends.
+        let automatic = self.config().enabled;
+        let told = self.told_of_licences.as_ref();
+        if take_place(
+            &self.configuration,
+            &self.licences,
+            (&self.pair, told),
+            automatic,
+        ) {
+            (self.tells.published)();
+        }
+    }
+
+    /// The other server is told, if there is something new and room for it.
+    pub(super) fn tell_licences(&mut self) {
+        let Some(connection) = self.connection.as_ref().filter(|_| !self.blocked) else {
+            return;
+        };
+        if !self.licences_due {
+            return;
+        }
+        let partner = self.told_of_licences.as_ref().map(|told| told.installation);
+        let telling = Telling::of(&self.licences, partner);
+        if self.telling.as_ref() == Some(&telling) {
+            self.licences_due = false;
+            return;
+        }
+        match connection.outgoing.try_reserve() {
+            Ok(permit) => {
+                permit.send(telling.to_message());
+                self.licences_due = false;
+                self.telling = Some(telling);
+            }
+            Err(TrySendError::Full(())) => self.blocked = true,
+            // It is told by the reader.
+            Err(TrySendError::Closed(())) => {}
+        }
+    }
+
+    pub(super) fn hear_licences(&mut self, message: &[u8]) {
+        let Some(partner) = &self.pair.partner else {
+            return;
+        };
+        self.tellings += 1;
+        if self.tellings > LINK_LICENCES_TOLD_MAX {
+            let why = "the other server told of its licences too often";
+            return self.disconnect(Some(why.into()));
+        }
+        let before = *self.configuration.site().entitlement();
+        let telling = match Telling::read(message) {
+            Ok(telling) => telling,
+            Err(error) => {
+                tracing::warn!(%error, "what the other server tells of its licences is not listened to");
+                return;
+            }
+        };
+        let told = Told {
+            partner: partner.key.clone(),
+            installation: telling.installation,
+            licences: telling.licences,
+        };
+        if self.told_of_licences.as_ref() != Some(&told) {
+            if let Err(error) = self.told_file.write(&told) {
+                tracing::error!(%error, "what the other server told of its licences cannot be kept");
+            }
+            // Whoever lacks a licence gets it again, even if it was sent before.
+            let ours = self.licences.summaries();
+            let mut for_both = ours.iter().filter(|licence| licence.for_two);
+            if for_both.any(|licence| !told.licences.contains(licence)) {
+                self.telling = None;
+            }
+            self.told_of_licences = Some(told);
+            self.licences_due = true;
+        }
+        for file in &telling.files {
+            match self.licences.take(&Actor::machine("partner"), file) {
+                Ok(true) => tracing::info!("a licence for both servers came from the other one"),
+                Ok(false) | Err(InstallError::Licence(LicenceError::Replaced { .. })) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a licence for both servers, which the other one has, is not installed here");
+                }
+            }
+        }
+        self.take_place();
+        if *self.configuration.site().entitlement() != before {
+            (self.tells.published)();
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The licence decides what a pair does, on the real programs: told over the link, given to the other server, and the same on both
+//! when they are parted.
+
+use daybreak_tests::client::{Client, Fetch};
+use daybreak_tests::pair::{PATIENCE, Server, pair, terminal};
+use daybreak_tests::poll;
+use daybreak_tests::vendor::Vendor;
+use serde_json::{Value, json};
+
+/// Which of the terminals from 1 to `count` this server's engine boots.
+fn booted(server: &Server, count: u32) -> Vec<u32> {
+    let boots = |number: &u32| {
+        let name = format!("terminals/52:54:00:00:00:{number:02x}.json");
+        let fetched = Fetch::new(Client::Curl, server.tftp()).run(&name);
+        fetched.content.is_some()
+    };
+    (1..=count).filter(boots).collect()
+}
+
+fn wait_until_booted(server: &Server, count: u32, expected: &[u32]) {
+    let what = format!("{expected:?} to boot");
+    poll::until(&what, PATIENCE, || {
+        (booted(server, count) == expected).then_some(())
+    });
+}
+
+fn install(server: &Server, licence: &str) {
+    let api = server.api();
+    let installed = api.send("POST", "/api/v1/licences", &json!({"licence": licence}));
+    installed.expect(201);
+}
+
+fn refused_edit(server: &Server) -> Value {
+    let edit = server
+        .api()
+        .send("POST", "/api/v1/terminals", &terminal("refused", 200));
+    edit.expect(409).json()
+}
+
+fn wait_until_agreed(servers: [&Server; 2]) {
+    for server in servers {
+        poll::until("both to have the same licences", PATIENCE, || {
+            (server.licensing()["agreement"] == "agrees").then_some(())
+        });
+    }
+}
+
+#[test]
+fn without_a_licence_for_two_the_second_server_boots_nobody_and_with_one_both_boot_without_a_restart()
+ {
+    let (a, b) = (Server::unlicensed("a"), Server::unlicensed("b"));
+    let vendor = Vendor::new();
+    for server in [&a, &b] {
+        vendor.is_trusted_by(server.site());
+    }
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let ids: Vec<String> = (1..=11)
+        .map(|number| {
+            let body = terminal(&format!("kiosk-{number}"), number);
+            a.api().create("/api/v1/terminals", &body)
+        })
+        .collect();
+    poll::until("the last terminal on b", PATIENCE, || b.terminal(&ids[10]));
+    let ten: Vec<u32> = (1..=10).collect();
+    wait_until_booted(&a, 11, &ten);
+    wait_until_booted(&b, 11, &[]);
+    assert_eq!(b.licensing()["boots"], false);
+    assert_eq!(refused_edit(&b)["code"], "mirrored_secondary");
+    let script = Fetch::new(Client::Curl, b.tftp()).run("boot/52:54:00:00:00:01.ipxe");
+    let script = String::from_utf8(script.content.expect("a script")).expect("text");
+    assert!(
+        script.contains("no licence to boot terminals beside its partner"),
+        "{script}"
+    );
+    // Each knows the Installation ID of the other: activation needs both.
+    for (here, there) in [(&a, &b), (&b, &a)] {
+        let told = poll::until("the partner's Installation ID", PATIENCE, || {
+            here.licensing()["servers"][1]["installation"]
+                .as_str()
+                .map(str::to_owned)
+        });
+        assert_eq!(told, there.installation());
+    }
+
+    // It is installed on one, and the other verifies and installs it for itself.
+    let master = vendor.master("enterprise", &[]);
+    let both = [a.installation(), b.installation()];
+    let licence = vendor.activate(&master, &both.each_ref().map(String::as_str));
+    install(&a, &licence);
+    wait_until_agreed([&a, &b]);
+    let all: Vec<u32> = (1..=11).collect();
+    for server in [&a, &b] {
+        server.wait_for_redundancy("enterprise");
+        wait_until_booted(server, 11, &all);
+    }
+    let listed = b.api().get("/api/v1/licences").expect(200).json();
+    assert_eq!(listed["items"][0]["id"], master.as_str());
+    assert_eq!(listed["items"][0]["state"], "active");
+    let _ = b
+        .api()
+        .create("/api/v1/terminals", &terminal("made on b", 12));
+
+    // Whoever removes it has it removed, whatever the other one still has; a later activation counts anew.
+    b.api()
+        .delete(&format!("/api/v1/licences/{master}"))
+        .expect(204);
+    b.wait_for_redundancy("none");
+    poll::until("a to be told", PATIENCE, || {
+        (a.licensing()["agreement"] == "differs").then_some(())
+    });
+    assert_eq!(b.licensing()["mode"], "none");
+    let again = vendor.activate(&master, &both.each_ref().map(String::as_str));
+    install(&a, &again);
+    b.wait_for_redundancy("enterprise");
+
+    // Un-paired, it is for two servers that are no pair.
+    assert_eq!(b.api().delete("/api/v1/sync/pairing").status, 204);
+    b.wait_for_redundancy("none");
+    let listed = b.api().get("/api/v1/licences").expect(200).json();
+    assert_eq!(listed["items"][0]["state"], "not-paired");
+    assert_eq!(b.licensing()["boots"], true);
+}
+
+#[test]
+fn the_gate_answers_the_same_on_both_servers_also_when_they_are_parted_and_start_again() {
+    let (mut a, mut b) = (Server::unlicensed("a"), Server::unlicensed("b"));
+    let vendor = Vendor::new();
+    for server in [&a, &b] {
+        vendor.is_trusted_by(server.site());
+    }
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let master = vendor.master("mirrored", &[("mirrored-terminal-connection", 11)]);
+    let licence = vendor.activate(&master, &[&a.installation(), &b.installation()]);
+    install(&b, &licence);
+    wait_until_agreed([&a, &b]);
+    for server in [&a, &b] {
+        server.wait_for_redundancy("mirrored");
+    }
+    for number in 1..=12 {
+        let body = terminal(&format!("kiosk-{number}"), number);
+        let _ = a.api().create("/api/v1/terminals", &body);
+    }
+    let eleven: Vec<u32> = (1..=11).collect();
+    for server in [&a, &b] {
+        wait_until_booted(server, 12, &eleven);
+    }
+    let refused = refused_edit(&b);
+    assert_eq!(refused["code"], "mirrored_secondary");
+    let message = refused["message"].as_str().expect("a message");
+    assert!(
+        message.contains("made on the primary, a (127.0.0.1:"),
+        "{message}"
+    );
+
+    // Parted: one administration is dead, and the other starts anew without it.
+    a.kill();
+    b.wait_for_state("peer-unreachable");
+    b.stop();
+    b.start();
+    assert_eq!(b.licensing()["mode"], "mirrored");
+    assert_eq!(b.licensing()["agreement"], "agrees");
+    assert_eq!(refused_edit(&b)["code"], "mirrored_secondary");
+    b.api().wait_until_published();
+    wait_until_booted(&b, 12, &eleven);
+    assert_eq!(booted(&a, 12), eleven);
+    b.kill();
+    a.start();
+    assert_eq!(a.licensing()["mode"], "mirrored");
+    let thirteenth = a
+        .api()
+        .create("/api/v1/terminals", &terminal("kiosk-13", 13));
+    a.api().wait_until_published();
+    wait_until_booted(&a, 13, &eleven);
+    assert_eq!(booted(&b, 13), eleven);
+    b.start();
+    poll::until("the thirteenth on b", PATIENCE, || b.terminal(&thirteenth));
+    b.api().wait_until_published();
+    wait_until_booted(&b, 13, &eleven);
+}
+
+#[test]
+fn a_setting_lowers_what_the_licences_allow_and_a_secondary_can_switch_synchronization_on_again() {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    let setting = "/api/v1/settings/synchronization";
+    let wanted = |value: Value| json!({"key": "synchronization", "value": value});
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let one = a.api().create("/api/v1/terminals", &terminal("kiosk-1", 1));
+    poll::until("the terminal on b", PATIENCE, || b.terminal(&one));
+    for server in [&a, &b] {
+        server.wait_for_redundancy("full");
+        wait_until_booted(server, 1, &[1]);
+    }
+    let none = wanted(json!({"mode": "none"}));
+    a.api().send("PUT", setting, &none).expect(201);
+    wait_until_booted(&b, 1, &[]);
+    assert_eq!(b.licensing()["boots"], false);
+    assert_eq!(booted(&a, 1), [1]);
+    // The secondary is changed on the primary, except that it can be switched on again.
+    let full = wanted(json!({"mode": "full"}));
+    assert_eq!(b.api().send("PUT", setting, &full).status, 409);
+    let off = wanted(json!({"mode": "none", "enabled": false}));
+    a.api().send("PUT", setting, &off).expect(200);
+    b.wait_for_state("disabled");
+    assert_eq!(refused_edit(&b)["code"], "mirrored_secondary");
+    for server in [&a, &b] {
+        server.api().send("PUT", setting, &full).expect(200);
+    }
+    for server in [&a, &b] {
+        server.wait_for_redundancy("full");
+        wait_until_booted(server, 1, &[1]);
+    }
+}
