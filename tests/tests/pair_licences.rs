@@ -99,7 +99,7 @@ fn without_a_licence_for_two_the_second_server_boots_nobody_and_with_one_both_bo
     assert_eq!(listed["items"][0]["state"], "active");
     let _ = b
         .api()
-        .create("/api/v1/terminals", &terminal("made on b", 12));
+        .create("/api/v1/terminals", &terminal("made-on-b", 12));
 
     // Whoever removes it has it removed, whatever the other one still has; a later activation counts anew.
     b.api()
