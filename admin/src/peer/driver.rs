@@ -33,7 +33,7 @@ use crate::events::EventRow;
 use crate::licences::Licences;
 use crate::limits::{
     DIAL_AGAIN_MAX, DIAL_AGAIN_MIN, DIAL_AGAIN_REFUSED, HANDSHAKES_MAX, IMAGES_LOOKED_AT,
-    LINK_LINGERS, OLD_DELETES_LOOKED_AT,
+    LICENCES_LOOK, LINK_LINGERS, OLD_DELETES_LOOKED_AT,
 };
 
 type Joined = Result<(PublicKey, Introduction), PairingError>;
@@ -86,6 +86,8 @@ pub(super) struct Driver {
     /// What it was told of the licences of this one, by this connection; it may have to be told more.
     telling: Option<Telling>,
     licences_due: bool,
+    /// Licences that the other server has for both, and that are refused here so far.
+    offered: Vec<String>,
     /// How often it told of its licences, of late.
     tellings: u32,
 
@@ -105,6 +107,7 @@ pub(super) struct Driver {
     /// Synchronization was switched off, and ends then.
     ends_at: Option<Instant>,
     images_at: Instant,
+    licences_at: Instant,
     deletes_at: Instant,
     trouble: Option<String>,
     counts: Counts,
@@ -137,6 +140,7 @@ impl Driver {
             told: "disconnected",
             telling: None,
             licences_due: false,
+            offered: Vec::new(),
             tellings: 0,
             start: now,
             session: None,
@@ -152,6 +156,7 @@ impl Driver {
             dial_wait: DIAL_AGAIN_MIN,
             ends_at: None,
             images_at: now,
+            licences_at: now,
             deletes_at: now,
             trouble: None,
             counts: Counts::default(),
@@ -225,8 +230,10 @@ impl Driver {
             (self.dials() && self.connection.is_none() && !self.dialing).then_some(self.dial_at);
         let code = self.shown.until().map(|(until, _)| until);
         let images = self.session.is_some().then_some(self.images_at);
+        let offered = (!self.offered.is_empty()).then_some(self.licences_at);
         let times = [
             session,
+            offered,
             dial,
             code,
             images,
@@ -298,6 +305,10 @@ impl Driver {
             self.images_at = time + IMAGES_LOOKED_AT;
             self.tellings = 0;
             self.want_missing();
+        }
+        if time >= self.licences_at {
+            self.licences_at = time + LICENCES_LOOK;
+            self.take_offered(|_| false);
         }
         if self.shown.until().is_some_and(|(until, _)| time >= until) {
             self.shown.take_away();

@@ -86,16 +86,33 @@ impl Driver {
             self.told_of_licences = Some(told);
             self.licences_due = true;
         }
-        for file in &telling.files {
-            match self.licences.take(&Actor::machine("partner"), file) {
-                Ok(true) => tracing::info!("a licence for both servers came from the other one"),
-                Ok(false) | Err(InstallError::Licence(LicenceError::Replaced { .. })) => {}
-                Err(error) => {
+        let offered = std::mem::replace(&mut self.offered, telling.files);
+        self.take_offered(|file| !offered.contains(file));
+        self.take_place();
+        if *self.configuration.site().entitlement() != before {
+            (self.tells.published)();
+        }
+    }
+
+    /// Installs what the other server has for both. What is refused is kept, and looked at again: its vendor's key may come later.
+    pub(super) fn take_offered(&mut self, is_new: impl Fn(&String) -> bool) {
+        let before = *self.configuration.site().entitlement();
+        let actor = Actor::machine("partner");
+        self.offered.retain(|file| match self.licences.take(&actor, file) {
+            Ok(is_taken) => {
+                if is_taken {
+                    tracing::info!("a licence for both servers came from the other one");
+                }
+                false
+            }
+            Err(InstallError::Licence(LicenceError::Replaced { .. })) => false,
+            Err(error) => {
+                if is_new(file) {
                     tracing::warn!(%error, "a licence for both servers, which the other one has, is not installed here");
                 }
+                true
             }
-        }
-        self.take_place();
+        });
         if *self.configuration.site().entitlement() != before {
             (self.tells.published)();
         }

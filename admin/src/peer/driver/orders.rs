@@ -170,6 +170,7 @@ impl Driver {
         self.notice(json!({"what": "paired", "with": introduction.name}));
         self.pair = pair;
         self.told_of_licences = self.told_file.read(&self.pair);
+        self.offered.clear();
         self.take_place();
         self.shown.take_away();
         self.begin_session();
@@ -186,6 +187,7 @@ impl Driver {
         let partner = self.pair.partner.take();
         self.pair = pair;
         self.told_of_licences = self.told_file.read(&self.pair);
+        self.offered.clear();
         self.take_place();
         self.begin_session();
         self.trouble = None;
