@@ -39,8 +39,9 @@ fn main() {
 
     let site = Site::new();
     let seeded = Seeded::new(&site);
-    Vendor::license(&site, TERMINALS);
     let administration = site.administration(&["--log", "warn"]);
+    let api = administration.with_key(&seeded.key);
+    Vendor::license(&site, &api, "none", TERMINALS);
     let address = administration
         .url()
         .strip_prefix("http://")
