@@ -9,7 +9,6 @@ use crate::database::{DatabaseError, bring_up_to_date, open_file};
 use crate::licensing::{InstallationId, KeyId, ProductLicence, Redundancy};
 use crate::limits::DATABASE_WAIT;
 use crate::object::{Id, IdError};
-use crate::security::Verifier;
 
 /// Each entry brings the format to its number. Entries are never changed, only added.
 const STEPS: [&str; 1] = ["
@@ -37,12 +36,6 @@ const STEPS: [&str; 1] = ["
         issued_ms INTEGER NOT NULL,
         text TEXT NOT NULL,
         PRIMARY KEY (master, number)
-    ) STRICT, WITHOUT ROWID;
-
-    CREATE TABLE account (
-        name TEXT PRIMARY KEY,
-        customer TEXT NOT NULL,
-        verifier TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 "];
 
@@ -217,32 +210,6 @@ impl Ledger {
         )?;
         transaction.commit()?;
         Ok(Ok(activation))
-    }
-
-    pub(super) fn put_account(
-        &self,
-        name: &str,
-        customer: &str,
-        verifier: &Verifier,
-    ) -> Result<(), LedgerError> {
-        let put = "INSERT OR REPLACE INTO account (name, customer, verifier) VALUES (?1, ?2, ?3)";
-        let verifier = serde_json::to_string(verifier).map_err(|_| LedgerError::Damaged)?;
-        self.connection()
-            .execute(put, params![name, customer, verifier])?;
-        Ok(())
-    }
-
-    /// The customer of an account, and what its password is checked with.
-    pub(super) fn account(&self, name: &str) -> Result<Option<(String, Verifier)>, LedgerError> {
-        let query = "SELECT customer, verifier FROM account WHERE name = ?1";
-        let row = self.connection().query_row(query, [name], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-        });
-        let Some((customer, verifier)) = row.optional()? else {
-            return Ok(None);
-        };
-        let verifier = serde_json::from_str(&verifier).map_err(|_| LedgerError::Damaged)?;
-        Ok(Some((customer, verifier)))
     }
 }
 

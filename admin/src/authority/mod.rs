@@ -208,24 +208,6 @@ impl Authority {
         });
         issued?.map_err(Into::into)
     }
-
-    /// Lets a customer log in at the activation site.
-    pub fn set_account(
-        &self,
-        name: &str,
-        customer: &str,
-        password: &crate::security::Password,
-    ) -> Result<(), AuthorityError> {
-        let verifier = crate::security::Verifier::of(password, &*self.entropy);
-        Ok(self.ledger.put_account(name, customer, &verifier)?)
-    }
-
-    /// The customer whose account has this name and password. Slow, as passwords are.
-    pub fn log_in(&self, name: &str, password: &str) -> Result<Option<String>, AuthorityError> {
-        let found = self.ledger.account(name)?;
-        let known = found.filter(|(_, verifier)| verifier.accepts(password));
-        Ok(known.map(|(customer, _)| customer))
-    }
 }
 
 /// A master licence, as it is activated.
