@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use daybreak_sync::host::{Batch, Taken, Trace, Write, overwritten, renewed, resolved, take_in};
-use daybreak_sync::{Body, Head, NodeId, ObjectKey, Row};
+use daybreak_sync::{Body, Book, Head, HybridClock, NodeId, ObjectKey, Row};
 
 use super::{Actor, ChangeError, Configuration};
 use crate::database::{AuditRow, Commit, Database, DatabaseError, FileRow};
@@ -21,26 +21,12 @@ impl Configuration {
         let database = &mut writer.database;
         let mut book = database.book().clone();
         let taken = take_in(&mut book, batch, |key| database.row(key))?;
-        let now_ms = self.now_ms();
         let mut clock = database.clock();
         if let Some(stamp) = taken.latest {
-            clock.observe(stamp, now_ms);
+            clock.observe(stamp, self.now_ms());
         }
-        let audit = audited(
-            database,
-            &taken.writes,
-            &format!("server {}", batch.from),
-            now_ms,
-        )?;
-        database.commit(&Commit {
-            book: &book,
-            clock,
-            writes: &taken.writes,
-            audit: &audit,
-            files: &[],
-            now_ms,
-        })?;
-        self.show_written(&taken.writes, book.head());
+        let by = (format!("server {}", batch.from), None);
+        self.write(database, (book, clock), &taken.writes, by)?;
         Ok(taken)
     }
 
@@ -128,23 +114,10 @@ impl Configuration {
         };
         let mut book = database.book().clone();
         let mut clock = database.clock();
-        let now_ms = self.now_ms();
-        let write = resolved(&mut book, seen, clock.stamp(now_ms), value.body.clone());
-        let writes = [write];
-        let mut audit = audited(database, &writes, &actor.name, now_ms)?;
-        for row in &mut audit {
-            row.action = "resolve".into();
-        }
-        database.commit(&Commit {
-            book: &book,
-            clock,
-            writes: &writes,
-            audit: &audit,
-            files: &[],
-            now_ms,
-        })?;
-        self.show_written(&writes, book.head());
-        Ok(())
+        let stamp = clock.stamp(self.now_ms());
+        let write = resolved(&mut book, seen, stamp, value.body.clone());
+        let by = (actor.name.clone(), Some("resolve"));
+        Ok(self.write(database, (book, clock), &[write], by)?)
     }
 
     /// Makes these objects what is said of each, and nothing else, in one transaction, if `holds` still says yes of the rows
@@ -175,17 +148,35 @@ impl Configuration {
                 body.clone(),
             ));
         }
-        let audit = audited(database, &writes, &actor.name, now_ms)?;
+        let by = (actor.name.clone(), None);
+        self.write(database, (book, clock), &writes, by)?;
+        Ok(Ok(()))
+    }
+
+    /// Commits these writes and what the audit says of them: who did it, and what, if it is not to be told from the writes
+    /// themselves. On return they are on the disk, and readers see them.
+    fn write(
+        &self,
+        database: &mut Database,
+        (book, clock): (Book, HybridClock),
+        writes: &[Write],
+        (by, action): (String, Option<&str>),
+    ) -> Result<(), DatabaseError> {
+        let now_ms = self.now_ms();
+        let mut audit = audited(database, writes, &by, now_ms)?;
+        if let Some(action) = action {
+            audit.iter_mut().for_each(|row| row.action = action.into());
+        }
         database.commit(&Commit {
             book: &book,
             clock,
-            writes: &writes,
+            writes,
             audit: &audit,
             files: &[],
             now_ms,
         })?;
-        self.show_written(&writes, book.head());
-        Ok(Ok(()))
+        self.show_written(writes, book.head());
+        Ok(())
     }
 
     /// Lets readers see what these writes have made. The lock of the writer is held.

@@ -73,8 +73,8 @@ pub struct Hindered {
 }
 
 /// Whether this is a name that says what is active.
-pub(super) fn is_manifest(name: &Name) -> bool {
-    let mut segments = name.as_str().split('/');
+pub(super) fn is_manifest(name: &str) -> bool {
+    let mut segments = name.split('/');
     segments.next() == Some("firmware")
         && segments.nth(1) == Some(MANIFEST)
         && segments.next().is_none()
@@ -125,11 +125,10 @@ pub(super) fn link(
     for stale in ours {
         draft.remove(stale.as_str());
     }
-    let gone = manifests_of(draft)
-        .into_iter()
-        .filter(|name| !manifests.contains(name));
+    let gone = manifests_of(draft).filter(|(name, _)| !manifests.contains(*name));
+    let gone: Vec<String> = gone.map(|(name, _)| name.to_owned()).collect();
     for stale in gone {
-        draft.remove(stale.as_str());
+        draft.remove(&stale);
     }
     for (name, (hash, len)) in wanted {
         draft.put_stored(name, hash, len)?;
@@ -139,30 +138,46 @@ pub(super) fn link(
 
 /// Names in a catalog that are ours: not imported, but made of the active versions.
 #[must_use]
-pub fn linked_names(published: &Snapshot) -> BTreeSet<String> {
-    let mut linked = BTreeSet::new();
-    for (_, view) in published.entries() {
-        let Content::Inline(json) = view.content else {
-            continue;
-        };
-        let Some(folder) = view.name.strip_suffix(MANIFEST) else {
-            continue;
-        };
-        let inside = folder
-            .strip_prefix("firmware/")
-            .and_then(|rest| rest.strip_suffix('/'));
-        if inside.is_none_or(|package| package.contains('/')) {
-            continue;
+pub fn linked_names(published: &Snapshot) -> BTreeSet<Name> {
+    let entries = published.entries();
+    let inline = entries.filter_map(|(_, view)| match view.content {
+        Content::Inline(json) => Some((view.name, json)),
+        Content::Image(_) => None,
+    });
+    linked(inline, |name| {
+        let found = published.lookup(name.as_bytes())?;
+        match published.entry(found).content {
+            Content::Image(hash) => Some(hash),
+            Content::Inline(_) => None,
         }
+    })
+}
+
+/// The same of a draft.
+pub(super) fn ours(draft: &Draft<'_>) -> BTreeSet<Name> {
+    linked(manifests_of(draft), |name| {
+        match draft.entries().get(name)? {
+            StoredContent::Image { hash, .. } => Some(*hash),
+            StoredContent::Inline(_) => None,
+        }
+    })
+}
+
+/// Names that the manifests among these files call ours, and that still are what we put there.
+fn linked<'c>(
+    files: impl Iterator<Item = (&'c str, &'c [u8])>,
+    image: impl Fn(&str) -> Option<ImageHash>,
+) -> BTreeSet<Name> {
+    let mut linked = BTreeSet::new();
+    for (name, json) in files.filter(|(name, _)| is_manifest(name)) {
         let Ok(manifest) = serde_json::from_slice::<Manifest>(json) else {
             continue;
         };
-        for (file, hash) in manifest.files {
+        let folder = name.trim_end_matches(MANIFEST);
+        for (file, hash) in &manifest.files {
             let name = format!("{folder}{file}");
-            let found = published.lookup(name.as_bytes());
-            let content = found.map(|id| published.entry(id).content);
-            if matches!(content, Some(Content::Image(found)) if found.to_string() == hash) {
-                linked.insert(name);
+            if image(&name).is_some_and(|found| found.to_string() == *hash) {
+                linked.extend(Name::parse(name));
             }
         }
     }
@@ -179,35 +194,12 @@ fn beneath<'d>(
     entries.take_while(move |(name, _)| name.as_str().starts_with(folder))
 }
 
-fn manifests_of(draft: &Draft<'_>) -> Vec<Name> {
-    let inline = beneath(draft, "firmware/")
-        .filter(|(name, content)| is_manifest(name) && matches!(content, StoredContent::Inline(_)));
-    inline.map(|(name, _)| name.clone()).collect()
-}
-
-/// Names that the manifests in the catalog call ours, and that still are what we put there.
-pub(super) fn ours(draft: &Draft<'_>) -> BTreeSet<Name> {
-    let mut ours = BTreeSet::new();
-    for name in manifests_of(draft) {
-        let Some(StoredContent::Inline(json)) = draft.entries().get(&name) else {
-            continue;
-        };
-        let Ok(manifest) = serde_json::from_slice::<Manifest>(json) else {
-            continue;
-        };
-        let folder = name.as_str().trim_end_matches(MANIFEST);
-        for (file, hash) in &manifest.files {
-            let Ok(name) = Name::parse(format!("{folder}{file}")) else {
-                continue;
-            };
-            if let Some(StoredContent::Image { hash: found, .. }) = draft.entries().get(&name)
-                && found.to_string() == *hash
-            {
-                ours.insert(name);
-            }
-        }
-    }
-    ours
+/// The manifests in a draft.
+fn manifests_of<'d>(draft: &'d Draft<'_>) -> impl Iterator<Item = (&'d str, &'d [u8])> {
+    beneath(draft, "firmware/").filter_map(|(name, content)| match content {
+        StoredContent::Inline(json) if is_manifest(name.as_str()) => Some((name.as_str(), &**json)),
+        _ => None,
+    })
 }
 
 /// The names without the version, for the files of the active one.

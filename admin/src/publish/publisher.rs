@@ -97,8 +97,9 @@ fn publish_draft(
                 .entries()
                 .iter()
                 .filter(|(_, content)| inline(Some(content)));
-            let stale =
-                ours.filter(|(name, _)| !compiled.files.contains_key(*name) && !is_manifest(name));
+            let stale = ours.filter(|(name, _)| {
+                !compiled.files.contains_key(*name) && !is_manifest(name.as_str())
+            });
             let stale = stale.map(|(name, _)| name.clone()).collect();
             (stale, compiled.files.keys().collect(), BTreeSet::new())
         }
