@@ -37,7 +37,7 @@ pub struct Problem {
 }
 
 /// Every code of a [`Problem`], with what it means.
-pub const PROBLEM_CODES: [(&str, &str); 12] = [
+pub const PROBLEM_CODES: [(&str, &str); 13] = [
     (
         "dangling_reference",
         "a field names an object that is gone; the inherited or default value is taken",
@@ -81,6 +81,10 @@ pub const PROBLEM_CODES: [(&str, &str); 12] = [
     (
         "over_licensed",
         "more terminals use this than the licences count; those that got their seats last go without",
+    ),
+    (
+        "image_missing",
+        "a file's content is not on this server yet: it comes from the other one, or is imported again; its name answers when it is here",
     ),
     (
         "too_many_files",
