@@ -494,7 +494,7 @@ fn an_automatic_backup_says_why_and_only_the_newest_ten_stay() {
     for number in 0..12 {
         site.clock.set(1_700_000_000_000 + number * 1000);
         let one = backups
-            .automatic(&actor(), Reason::BeforeSynchronization, true)
+            .automatic(&actor(), Reason::BeforeSynchronization, Images::All)
             .expect("made");
         assert_eq!(one.head.reason, Reason::BeforeSynchronization);
         made.push(one.id);

@@ -239,6 +239,7 @@ fn a_server_is_made_the_same_as_the_other_by_hand_and_a_stale_plan_is_refused() 
     }
     let image: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
     a.upload("new.bin", &image);
+    b.upload("old.bin", b"only here");
     let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
     let other = b.api().create("/api/v1/terminals", &terminal("other", 2));
     let plan = |server: &Server| -> Value {
@@ -308,8 +309,6 @@ fn a_server_is_made_the_same_as_the_other_by_hand_and_a_stale_plan_is_refused() 
         (&done["objects_done"], &done["bytes_done"]),
         (&done["objects"], &done["bytes"])
     );
-    let copy = b.site().data().join(done["copy"].as_str().expect("a copy"));
-    assert!(std::fs::metadata(copy).expect("it is there").len() > 0);
     assert!(
         b.terminal(&one).is_some() && b.terminal(&other).is_none() && b.terminal(&two).is_none()
     );
@@ -325,4 +324,53 @@ fn a_server_is_made_the_same_as_the_other_by_hand_and_a_stale_plan_is_refused() 
         server.wait_for_state("in-sync");
         assert!(server.terminal(&one).is_some() && server.terminal(&other).is_none());
     }
+
+    // What was overwritten is in a backup like any other, with the images that nothing named afterwards.
+    let gc = b.site().admin(&["gc", "--retention", "0s"]);
+    assert!(gc.status.success(), "{gc:?}");
+    let backup = done["backup"].as_str().expect("a backup");
+    let listed = b.api().get("/api/v1/backups").expect(200).json();
+    let listed = listed["items"].as_array().expect("backups").iter();
+    let listed: Vec<_> = listed.filter(|item| item["id"] == backup).collect();
+    assert_eq!(listed[0]["reason"], "before-synchronization");
+    assert_eq!(
+        (&listed[0]["state"], &listed[0]["images"]),
+        (&json!("done"), &json!(1))
+    );
+    restore(&b, backup);
+    b.wait_until_served("old.bin", b"only here");
+    // Then automatic synchronization was off, and is again.
+    for server in [&a, &b] {
+        server.api().send("PUT", setting, &on).expect(200);
+    }
+    for server in [&a, &b] {
+        server.wait_for_state("in-sync");
+        poll::until("the state before, on both", PATIENCE, || {
+            let back = [&other, &two].map(|id| server.terminal(id).is_some());
+            (back == [true, true] && server.terminal(&one).is_none()).then_some(())
+        });
+    }
+    a.wait_until_served("old.bin", b"only here");
+}
+
+/// Restores a backup, as operators do: the differences first.
+fn restore(server: &Server, backup: &str) {
+    let planned = json!({"backup": backup});
+    let begun = server.api().send("POST", "/api/v1/restores", &planned);
+    let begun = begun.expect(202).json();
+    let id = begun["id"].as_str().expect("an identifier");
+    let path = format!("/api/v1/restores/{id}");
+    let wait_until = |state: &str| {
+        poll::until(&format!("a restore is {state}"), PATIENCE, || {
+            let restore = server.api().get(&path).expect(200).json();
+            assert_ne!(restore["state"], "failed", "{restore}");
+            (restore["state"] == state).then_some(())
+        });
+    };
+    wait_until("planned");
+    server
+        .api()
+        .send("POST", &format!("{path}/start"), &json!({}))
+        .expect(202);
+    wait_until("done");
 }

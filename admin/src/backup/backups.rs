@@ -174,18 +174,17 @@ impl Backups {
         Ok(id)
     }
 
-    /// Makes a backup before something overwrites the configuration, and returns when it is on the disk. Waits while
-    /// another one is being made.
+    /// Makes a backup before something overwrites the configuration, and returns when it is on the disk. Waits until
+    /// what is configured now is published, since that is where its files are from, and while another one is being made.
     pub fn automatic(
         &self,
         actor: &Actor,
         reason: Reason,
-        images: bool,
+        images: Images,
     ) -> Result<Made, BackupError> {
-        let images = if images { Images::All } else { Images::None };
-        let made = self
-            .shared
-            .unattended(actor, self.shared.order(reason, None, images))?;
+        let shared = &self.shared;
+        shared.published(shared.configuration.site().change());
+        let made = shared.unattended(actor, shared.order(reason, None, images))?;
         self.shared.retire(reason, None, Keep::default());
         Ok(made)
     }

@@ -4,8 +4,6 @@
 //! They are in memory, too: only this process writes. What is in memory is what was committed, but for what the other server has
 //! confirmed, which goes along with the next commit.
 
-use std::path::Path;
-
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use daybreak_sync::host::{Trace, Write};
@@ -85,15 +83,6 @@ impl Database {
         transaction.commit()?;
         self.book = commit.book.clone();
         self.clock = commit.clock;
-        Ok(())
-    }
-
-    /// Writes a copy of everything into a new file, as it is at one moment.
-    pub fn copy_to(&self, path: &Path) -> Result<(), DatabaseError> {
-        // Made by us first, so that it never has another mode.
-        drop(super::open_file(path)?);
-        let path = path.to_string_lossy();
-        self.connection.execute("VACUUM INTO ?1", [path])?;
         Ok(())
     }
 

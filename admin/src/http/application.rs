@@ -199,6 +199,7 @@ impl Application {
             },
             Arc::clone(&configuration),
             Arc::clone(&licences),
+            Arc::clone(&backups),
             publisher.waker(),
             follower.notice(),
         )?;

@@ -108,8 +108,8 @@ pub(super) struct RunView {
     bytes_per_second: u64,
     /// Seconds that it still takes at this rate.
     seconds_left: Option<u64>,
-    /// The copy of this server's configuration that was made before, in its data directory.
-    copy: Option<String>,
+    /// The backup of this server that was made before anything was overwritten: to be restored as any other.
+    backup: Option<String>,
 }
 
 impl From<ManualError> for ApiError {
@@ -125,6 +125,7 @@ impl From<ManualError> for ApiError {
             ManualError::Host(_) => ApiError::internal(&message),
             ManualError::Database(error) => error.into(),
             ManualError::Change(error) => error.into(),
+            ManualError::Backup(error) => error.into(),
         }
     }
 }
@@ -253,6 +254,6 @@ fn run_view(number: u64, run: &Running) -> RunView {
         bytes: run.progress.bytes.1,
         bytes_per_second: run.progress.rate,
         seconds_left: run.progress.left.map(|left| left.as_secs()),
-        copy: run.copy.clone(),
+        backup: run.backup.as_ref().map(ToString::to_string),
     }
 }

@@ -28,6 +28,7 @@ use super::manual::Desk;
 use super::pair::{Pair, PairFile, Partner};
 use super::pairing::{Introduction, PairingError};
 use super::told::{Telling, Told, ToldFile};
+use crate::backup::Backups;
 use crate::configuration::Configuration;
 use crate::events::EventRow;
 use crate::licences::Licences;
@@ -70,6 +71,7 @@ pub(super) struct Driver {
     settings: Settings,
     configuration: Arc<Configuration>,
     licences: Arc<Licences>,
+    backups: Arc<Backups>,
     host: Server,
     key: NodeKey,
     file: PairFile,
@@ -116,7 +118,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         (settings, host): (Settings, Server),
-        (configuration, licences): (Arc<Configuration>, Arc<Licences>),
+        (configuration, licences, backups): (Arc<Configuration>, Arc<Licences>, Arc<Backups>),
         (key, file, pair): (NodeKey, PairFile, Pair),
         (status, changed): (Arc<ArcSwap<LinkStatus>>, Arc<Notify>),
         (tells, desk): (Tells, Arc<Desk>),
@@ -127,6 +129,7 @@ impl Driver {
             settings,
             configuration,
             licences,
+            backups,
             host,
             key,
             file,

@@ -22,6 +22,7 @@ use super::key::{KeyError, NodeKey};
 use super::manual::{Desk, ManualError};
 use super::pair::{Pair, PairFile, Partner};
 use super::pairing::{Code, PairingError};
+use crate::backup::Backups;
 use crate::configuration::{Actor, Configuration};
 use crate::events::EventRow;
 use crate::licences::Licences;
@@ -136,12 +137,13 @@ pub struct Link {
 }
 
 impl Link {
-    /// Starts it. `published` is called when something came that is to be published,
+    /// Starts it. `backups` makes one before an operator has this server overwritten. `published` is called when something came that is to be published,
     /// `noticed` with what operators should see among the events.
     pub fn start(
         settings: Settings,
         configuration: Arc<Configuration>,
         licences: Arc<Licences>,
+        backups: Arc<Backups>,
         published: impl Fn() + Send + Sync + 'static,
         noticed: impl Fn(EventRow) + Send + 'static,
     ) -> Result<Self, LinkError> {
@@ -180,7 +182,7 @@ impl Link {
                 runtime.block_on(async move {
                     let driver = Driver::new(
                         (settings, host),
-                        (configuration, licences),
+                        (configuration, licences, backups),
                         (key, file, pair),
                         shared,
                         (tells, desk),

@@ -2,14 +2,14 @@
 //!
 //! The other side only answers: pages of digests, rows, pieces of images, over a connection of its own between the same keys. So it
 //! works whatever automatic synchronization is at, and switched off, too. What is confirmed must still be what was looked at;
-//! the configuration is copied before it is overwritten, and all of it is written in one transaction.
+//! a backup is made before anything is overwritten, and all of it is written in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use daybreak_store::Store;
+use daybreak_store::{ImageHash, Store};
 use daybreak_sync::host::{Host, HostError};
 use daybreak_sync::limits::{PAGE_MAX, PIECE_TRIES_MAX};
 use daybreak_sync::manual::{Inventory, Item, OutOfDate, Part, Plan, Run, RunProgress};
@@ -19,11 +19,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::handshake::Stream;
 use super::host::Server;
+use crate::backup::{BackupError, Backups, Images, Made, Reason};
 use crate::configuration::{Actor, ChangeError, Configuration};
 use crate::database::DatabaseError;
 use crate::file::{self, File};
 use crate::kind::Kind;
 use crate::limits::{LINK_READ_BYTES, MANUAL_SILENCE_MAX};
+use crate::object::Id;
 use crate::site::read;
 
 /// Keys that are asked for at once.
@@ -53,6 +55,9 @@ pub enum ManualError {
     /// The change is refused.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// What is here cannot be backed up, and so is not overwritten.
+    #[error("no backup could be made before: {0}")]
+    Backup(#[from] BackupError),
     /// Another run goes on.
     #[error("a run goes on; wait for its end")]
     Running,
@@ -80,8 +85,8 @@ pub struct Running {
     pub progress: RunProgress,
     /// How it has ended; nothing, while it goes on.
     pub outcome: Option<Result<(), String>>,
-    /// The copy of the configuration that was made before.
-    pub copy: Option<String>,
+    /// The backup that was made before.
+    pub backup: Option<Id>,
 }
 
 /// The plan that was made last, and the run that was begun last.
@@ -138,7 +143,7 @@ impl Desk {
                 left: None,
             },
             outcome: None,
-            copy: None,
+            backup: None,
         };
         *run = Some((number, running));
         Some(number)
@@ -369,6 +374,7 @@ fn answer(message: Message, host: &mut Server) -> Result<Option<Message>, HostEr
 pub(super) struct Destination {
     pub(super) configuration: Arc<Configuration>,
     pub(super) data: PathBuf,
+    pub(super) backups: Arc<Backups>,
     pub(super) desk: Arc<Desk>,
 }
 
@@ -444,14 +450,8 @@ impl Destination {
             }
             show(&run);
         }
-        let copy = format!(
-            "backups/before-synchronization-{}.db",
-            self.configuration.now_ms()
-        );
-        let path = self.data.join(&copy);
-        self.configuration
-            .with_database(|database| database.copy_to(&path))?;
-        self.desk.note(|shown| shown.copy = Some(copy));
+        let made = self.back_up(actor, &run).await?;
+        self.desk.note(|shown| shown.backup = Some(made.id));
         let steps: BTreeMap<ObjectKey, _> = run.steps.iter().cloned().collect();
         // Nothing was written here meanwhile, or it is refused: looked at again under the lock.
         self.configuration.overwrite(actor, &steps, |rows| {
@@ -461,5 +461,24 @@ impl Destination {
         run.written();
         show(&run);
         Ok(())
+    }
+
+    /// What is here now, with the images of the files that change or go: nothing may name them afterwards.
+    async fn back_up(&self, actor: &Actor, run: &Run) -> Result<Made, ManualError> {
+        let site = self.configuration.site();
+        let leaving = run.steps.iter().filter_map(|(key, body)| {
+            let id = Id::parse(key.id()).ok();
+            let id = id.filter(|_| key.kind() == file::KIND)?;
+            let before = site.files().get(&id)?.image;
+            let after = body.as_ref().and_then(File::of).map(|file| file.image);
+            (after != Some(before)).then(|| file::stored_hash(before))
+        });
+        let leaving: BTreeSet<ImageHash> = leaving.collect();
+        let (backups, actor) = (Arc::clone(&self.backups), actor.clone());
+        let reason = Reason::BeforeSynchronization;
+        let making = move || backups.automatic(&actor, reason, Images::Only(leaving));
+        // It reads and writes for long; the link goes on.
+        let made = tokio::task::spawn_blocking(making).await;
+        Ok(made.map_err(|_| ManualError::Ending)??)
     }
 }

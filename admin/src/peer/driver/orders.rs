@@ -41,6 +41,7 @@ impl Driver {
         Destination {
             configuration: Arc::clone(&self.configuration),
             data: self.settings.data.clone(),
+            backups: Arc::clone(&self.backups),
             desk: Arc::clone(&self.desk),
         }
     }
