@@ -263,8 +263,9 @@ pub const DIAL_AGAIN_MIN: Duration = Duration::from_millis(100);
 pub const DIAL_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// How long is waited before a server is tried again that does not speak to this one.
 pub const DIAL_AGAIN_REFUSED: Duration = Duration::from_secs(5);
-/// How long the two still speak to each other after synchronization was switched off.
-pub const LINK_LINGERS: Duration = Duration::from_secs(1);
+/// How long the two still speak to each other after synchronization was switched off, so that the other one learns of that change.
+/// Beyond it: it is only told that this server does not speak to it.
+pub const LINK_LINGERS: Duration = Duration::from_secs(10);
 /// Octets that the other server tells of its licences at once. Beyond it: not listened to.
 pub const LINK_LICENCES_BYTES_MAX: usize = 1 << 20;
 /// Times within [`IMAGES_LOOKED_AT`] that the other server may tell of its licences. Beyond it: the connection is closed.

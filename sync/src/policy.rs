@@ -44,6 +44,9 @@ pub enum Refusal {
     /// It is this server.
     #[error("this server was paired with itself, or with a copy of its data directory")]
     Itself,
+    /// It is switched off.
+    #[error("automatic synchronization is switched off on the other server; switch it on there")]
+    Off,
 }
 
 impl Mode {
@@ -89,13 +92,14 @@ impl Role {
 }
 
 impl Refusal {
-    const ALL: [Refusal; 6] = [
+    const ALL: [Refusal; 7] = [
         Refusal::Replaced,
         Refusal::Version,
         Refusal::Role,
         Refusal::Malformed,
         Refusal::TooMuch,
         Refusal::Itself,
+        Refusal::Off,
     ];
 
     pub(crate) fn code(self) -> u8 {

@@ -202,6 +202,45 @@ fn c99_a_mirrored_secondary_refuses_changes_with_a_clear_message_and_still_boots
         .expect(201);
 }
 
+#[test]
+fn a_server_that_was_away_when_synchronization_was_switched_off_is_told_so_and_why() {
+    let (mut a, mut b) = (Server::new("a"), Server::new("b"));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let switch = |server: &Server, enabled: bool| {
+        let value = json!({"key": "synchronization", "value": {"enabled": enabled}});
+        let answer = server
+            .api()
+            .send("PUT", "/api/v1/settings/synchronization", &value);
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+        if !enabled {
+            server.wait_for_state("disabled");
+        }
+    };
+    let told = |server: &Server| {
+        server.wait_for_state("disabled");
+        let message = server.status()["message"].clone();
+        let message = message.as_str().expect("a message");
+        assert!(message.contains("off on the other server"), "{message}");
+    };
+    // Whichever of the two makes the connections.
+    b.stop();
+    switch(&a, false);
+    let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
+    b.start();
+    told(&b);
+    assert!(b.terminal(&one).is_none());
+    switch(&a, true);
+    b.wait_for_state("in-sync");
+    assert!(b.terminal(&one).is_some());
+    a.stop();
+    switch(&b, false);
+    a.start();
+    told(&a);
+    switch(&b, true);
+    a.wait_for_state("in-sync");
+}
+
 /// Prints how long changes take. `cargo test -p daybreak-tests --test pair -- --ignored --nocapture`
 #[test]
 #[ignore = "long: make test-long"]

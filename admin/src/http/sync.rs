@@ -3,7 +3,7 @@
 use std::net::{IpAddr, ToSocketAddrs};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use daybreak_sync::policy::Mode as PairMode;
+use daybreak_sync::policy::{Mode as PairMode, Refusal};
 use daybreak_sync::session::{Progress, State as PairState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -174,7 +174,7 @@ impl From<PairingError> for ApiError {
 /// The word of a state.
 pub(super) const fn word(state: &PairState) -> &'static str {
     match state {
-        PairState::Disabled => "disabled",
+        PairState::Disabled | PairState::DisabledThere => "disabled",
         PairState::WaitingForPeer => "waiting-for-peer",
         PairState::Comparing => "comparing",
         PairState::Syncing { .. } => "syncing",
@@ -228,6 +228,7 @@ fn said(status: &LinkStatus) -> String {
         PairState::IncompatibleVersion => {
             "the two servers speak no common version; install the same software on both".into()
         }
+        PairState::DisabledThere => Refusal::Off.to_string(),
         PairState::Refused(refusal) => refusal.to_string(),
         PairState::Error(why) => why.clone(),
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use daybreak_sync::host::HostError;
 use daybreak_sync::limits::HORIZON;
+use daybreak_sync::policy::Refusal;
 use daybreak_sync::session::{Config, Event, Now, Session, State};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
@@ -106,8 +107,10 @@ pub(super) struct Driver {
     dialing: bool,
     dial_at: Instant,
     dial_wait: Duration,
-    /// Synchronization was switched off, and ends then.
-    ends_at: Option<Instant>,
+    /// Whether operators want it; and, where they have just switched it off, when it ends at the latest, and up to which
+    /// write of this server the other one is still told.
+    wanted: bool,
+    ends: Option<(Instant, u64)>,
     images_at: Instant,
     licences_at: Instant,
     deletes_at: Instant,
@@ -125,6 +128,7 @@ impl Driver {
     ) -> Self {
         let now = Instant::now();
         let told_file = ToldFile::of(&settings.data.join("keys"));
+        let wanted = configuration.site().synchronization().enabled;
         let mut driver = Driver {
             settings,
             configuration,
@@ -157,7 +161,8 @@ impl Driver {
             dialing: false,
             dial_at: now,
             dial_wait: DIAL_AGAIN_MIN,
-            ends_at: None,
+            wanted,
+            ends: None,
             images_at: now,
             licences_at: now,
             deletes_at: now,
@@ -240,7 +245,7 @@ impl Driver {
             dial,
             code,
             images,
-            self.ends_at,
+            self.ends.map(|(at, _)| at),
             Some(self.deletes_at),
         ];
         times.into_iter().flatten().min().unwrap_or(self.deletes_at)
@@ -248,13 +253,14 @@ impl Driver {
 
     fn dials(&self) -> bool {
         let partner = self.pair.partner.as_ref();
-        partner.is_some_and(|partner| partner.dials) && self.config().enabled
+        // Switched off, too: the other one is to know that it is.
+        partner.is_some_and(|partner| partner.dials)
     }
 
     fn config(&self) -> Config {
         let wanted = self.configuration.site().synchronization();
         Config {
-            enabled: wanted.enabled || self.ends_at.is_some(),
+            enabled: wanted.enabled || self.ends.is_some(),
             mode: self.configuration.site().entitlement().redundancy.into(),
             role: self.pair.role.into(),
             name: self.settings.name.clone(),
@@ -280,19 +286,42 @@ impl Driver {
     }
 
     fn look_at_configuration(&mut self) {
-        let enabled = self.configuration.site().synchronization().enabled;
-        self.ends_at = match self.ends_at {
+        let (now, time) = (self.now(), Instant::now());
+        if let Some(session) = &mut self.session {
+            session.changed(now, &mut self.host);
+        }
+        let wanted = self.configuration.site().synchronization().enabled;
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        if wanted {
+            self.ends = None;
+            if !before {
+                (self.dial_at, self.dial_wait) = (time, DIAL_AGAIN_MIN);
+            }
+        } else if before && self.connection.is_some() {
             // That it is switched off is a change, too, which the other server is still told.
-            None if !enabled && self.connection.is_some() => Some(Instant::now() + LINK_LINGERS),
-            Some(at) if !enabled && Instant::now() < at => Some(at),
-            _ => None,
-        };
+            let head = self.session.as_ref().map(Session::status);
+            self.ends = head.map(|status| (time + LINK_LINGERS, status.head.position));
+        }
         self.take_place();
         self.licences_due = true;
-        let (now, config) = (self.now(), self.config());
+        let config = self.config();
         if let Some(session) = &mut self.session {
             session.configure(now, config);
-            session.changed(now, &mut self.host);
+        }
+    }
+
+    /// Switched off: it ends once the other server knows.
+    fn end_if_told(&mut self) {
+        let Some((at, head)) = self.ends else {
+            return;
+        };
+        let status = self.session.as_ref().map(Session::status);
+        let told = status.is_none_or(|status| {
+            status.confirmed.position >= head || status.state == State::DisabledThere
+        });
+        if told || Instant::now() >= at {
+            self.ends = None;
+            self.look_at_configuration();
         }
     }
 
@@ -300,9 +329,6 @@ impl Driver {
         let (now, time) = (self.now(), Instant::now());
         if let Some(session) = &mut self.session {
             session.handle_timeout(now, &mut self.host);
-        }
-        if self.ends_at.is_some_and(|at| time >= at) {
-            self.look_at_configuration();
         }
         if self.session.is_some() && (time >= self.images_at || self.host.has_lost()) {
             self.images_at = time + IMAGES_LOOKED_AT;
@@ -346,6 +372,7 @@ impl Driver {
 
     /// Sends what the session has to say, as far as there is room, and takes note of what happened.
     fn pump(&mut self) {
+        self.end_if_told();
         let now = self.now();
         if self.host.has_lost() {
             self.want_missing();
@@ -387,7 +414,12 @@ impl Driver {
             self.disconnect(None);
             if matches!(
                 refused,
-                Some(State::Refused(_) | State::IncompatibleVersion)
+                Some(
+                    State::Refused(_)
+                        | State::IncompatibleVersion
+                        | State::Disabled
+                        | State::DisabledThere
+                )
             ) {
                 self.dial_at = Instant::now() + DIAL_AGAIN_REFUSED;
             }
@@ -456,6 +488,7 @@ impl Driver {
         let (word, why) = match state {
             State::PeerUnreachable | State::WaitingForPeer => ("disconnected", None),
             State::Disabled => ("disabled", None),
+            State::DisabledThere => ("disabled", Some(Refusal::Off.to_string())),
             State::IncompatibleVersion => ("incompatible-version", None),
             State::Refused(refusal) => ("refused", Some(refusal.to_string())),
             State::Error(why) => ("error", Some(why.clone())),

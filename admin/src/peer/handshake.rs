@@ -98,9 +98,8 @@ impl Shown {
 /// What an accepted connection needs to know.
 pub(super) struct Reception {
     pub(super) key: NodeKey,
-    /// Who may connect for synchronization now; who may in any case.
+    /// Who may connect.
     pub(super) known: Vec<PublicKey>,
-    pub(super) partner: Vec<PublicKey>,
     pub(super) shown: Shown,
     pub(super) introduction: Introduction,
     pub(super) established: mpsc::Sender<Established>,
@@ -135,14 +134,10 @@ impl Reception {
             named.unwrap_or(Purpose::Link)
         };
         if purpose != Purpose::Pairing {
-            let known = match purpose {
-                Purpose::Link => &self.known,
-                _ => &self.partner,
-            };
-            if known.is_empty() {
+            if self.known.is_empty() {
                 return Err(PairingError::Refused);
             }
-            let trust = Trust::Known(known.clone());
+            let trust = Trust::Known(self.known.clone());
             let config = tls::server(&self.key, trust, purpose)?;
             let stream = start.into_stream(config).await?;
             let key = key_of(stream.get_ref().1.peer_certificates());

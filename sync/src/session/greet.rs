@@ -91,6 +91,8 @@ impl Session {
         if !self.config.mode.pairs(self.config.role, hello.role) && self.config.mode == hello.mode {
             return self.refuse(Refusal::Role);
         }
+        let again = self.is_greeted();
+        self.refused = None;
         if let Some(link) = &mut self.link {
             link.greeted = true;
             if link.version.replace(version).is_none() && version != *self.config.versions.start() {
@@ -138,7 +140,11 @@ impl Session {
                 self.confirm(now, head, host);
             }
         }
-        self.puller.greeted(self.peer.as_ref());
+        match &self.peer {
+            // It said what is new about itself: what it was asked for, it still answers.
+            Some(peer) if again && !other => self.puller.hear(peer.node, peer.head()),
+            peer => self.puller.greeted(peer.as_ref()),
+        }
     }
 
     /// Whether this server still has what it told of its log. If not, its disk lost what it had confirmed: it takes

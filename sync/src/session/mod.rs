@@ -46,7 +46,7 @@ pub struct Now {
 /// What an operator or a licence decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Off: nothing is said.
+    /// Off: nothing is said but that it is.
     pub enabled: bool,
     /// How the servers share the work.
     pub mode: Mode,
@@ -178,17 +178,20 @@ impl Session {
         Ok(session)
     }
 
-    /// Other settings. What they change is said at the next connection: an open one is closed.
+    /// Other settings. What they change is said at once.
     pub fn configure(&mut self, now: Now, config: Config) {
         self.fetcher.set_rate(config.rate);
         self.server.set_rate(config.rate);
-        let other = Config {
+        let before = core::mem::replace(&mut self.config, config);
+        let same = Config {
             rate: self.config.rate,
-            ..config.clone()
-        } != self.config;
-        self.config = config;
-        if other && let Some(link) = &mut self.link {
-            link.closing = true;
+            ..before
+        } == self.config;
+        let open = self.link.as_ref().is_some_and(|link| !link.closing);
+        match (same, self.config.enabled) {
+            (false, true) if open => self.greet(now),
+            (false, false) if open => self.say_off(),
+            _ => {}
         }
         self.show(now);
     }
@@ -196,10 +199,6 @@ impl Session {
     /// There is a connection to the peer.
     pub fn connected<H: Host>(&mut self, now: Now, host: &mut H) {
         self.disconnected(now);
-        if !self.config.enabled {
-            return;
-        }
-        self.refused = None;
         self.link = Some(Link {
             version: None,
             greeted: false,
@@ -211,7 +210,9 @@ impl Session {
             compared: false,
             skew_told: false,
         });
-        if self.refresh(now, host) {
+        if !self.config.enabled {
+            self.say_off();
+        } else if self.refresh(now, host) {
             self.greet(now);
         }
         self.show(now);
@@ -416,6 +417,12 @@ impl Session {
     fn refuse(&mut self, refusal: Refusal) {
         self.refused = Some(refusal);
         self.say(Message::Refuse(refusal));
+        self.close();
+    }
+
+    /// The peer need not wait for this server.
+    fn say_off(&mut self) {
+        self.say(Message::Refuse(Refusal::Off));
         self.close();
     }
 

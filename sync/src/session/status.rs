@@ -12,6 +12,8 @@ use crate::{Head, NodeId};
 pub enum State {
     /// Synchronization is switched off.
     Disabled,
+    /// It is switched off on the peer, and not here.
+    DisabledThere,
     /// There never was a connection since the start.
     WaitingForPeer,
     /// The two find out what differs.
@@ -152,6 +154,7 @@ impl Session {
         }
         match self.refused {
             Some(Refusal::Version) => return State::IncompatibleVersion,
+            Some(Refusal::Off) => return State::DisabledThere,
             Some(refusal) => return State::Refused(refusal),
             None => {}
         }

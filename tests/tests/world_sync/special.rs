@@ -279,14 +279,68 @@ fn two_primaries_of_a_mirrored_pair_and_a_copy_of_a_server_are_refused() {
     let mut copies = [side("a", Config::default()), side("a", Config::default())];
     connect(&mut copies);
     assert_eq!(copies[0].session.state(), State::Refused(Refusal::Itself));
+}
+
+#[test]
+fn a_server_that_is_switched_off_says_so_and_nothing_else() {
     let off = Config {
         enabled: false,
         ..Config::default()
     };
-    let mut sides = pair(off, Config::default());
+    let mut sides = pair(off.clone(), Config::default());
+    for side in &mut sides {
+        side.edit(side.disk.name, "here", &[]);
+    }
     connect(&mut sides);
-    assert_eq!(sides[0].session.state(), State::Disabled);
-    assert!(sides[0].said.is_empty());
+    let disabled = [State::Disabled, State::DisabledThere];
+    assert_eq!(states(&sides), disabled);
+    assert_eq!(sides[0].said, [Message::Refuse(Refusal::Off).encode(1)]);
+    assert_eq!((sides[0].says("b"), sides[1].says("a")), (None, None));
+    disconnect(&mut sides);
+    assert_eq!(states(&sides), disabled);
+    // On again, off while they speak.
+    sides[0].session.configure(now(0), Config::default());
+    connect(&mut sides);
+    assert_eq!(states(&sides), [State::InSync, State::InSync]);
+    sides[0].session.configure(now(0), off);
+    talk(&mut sides);
+    assert!(sides.iter().all(|side| side.session.wants_close()));
+    assert_eq!(states(&sides), disabled);
+}
+
+#[test]
+fn another_mode_is_told_over_the_connection_that_there_is() {
+    let config = |mode, role| Config {
+        mode,
+        role,
+        ..Config::default()
+    };
+    let mut sides = pair(
+        config(Mode::Full, Role::Primary),
+        config(Mode::Full, Role::Secondary),
+    );
+    connect(&mut sides);
+    // In the middle of something, and the other one a while later.
+    sides[0].edit("x", "here", &[]);
+    sides[1].edit("y", "there", &[]);
+    for (at, role) in [(0, Role::Primary), (1, Role::Secondary)] {
+        let mirrored = config(Mode::Mirrored, role);
+        sides[at].session.configure(now(0), mirrored);
+        talk(&mut sides);
+        assert_eq!(states(&sides), [State::InSync, State::InSync]);
+    }
+    for side in &sides {
+        assert!(!side.session.wants_close());
+        let peer = side.session.status().peer.expect("it has said");
+        assert_eq!(peer.mode, Mode::Mirrored);
+    }
+    let same = config(Mode::Mirrored, Role::Primary);
+    sides[1].session.configure(now(0), same);
+    talk(&mut sides);
+    assert_eq!(
+        states(&sides),
+        [State::Refused(Refusal::Role), State::Refused(Refusal::Role)]
+    );
 }
 
 #[test]

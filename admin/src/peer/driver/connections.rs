@@ -128,15 +128,10 @@ impl Driver {
         let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
             return;
         };
+        let partner = self.pair.partner.as_ref();
         let reception = Reception {
             key: self.key.clone(),
-            known: self.known(),
-            partner: self
-                .pair
-                .partner
-                .iter()
-                .map(|partner| partner.key.clone())
-                .collect(),
+            known: partner.iter().map(|partner| partner.key.clone()).collect(),
             shown: self.shown.clone(),
             introduction: self.introduction(),
             established: self.established.0.clone(),
@@ -145,12 +140,6 @@ impl Driver {
             reception.receive(stream).await;
             drop(permit);
         });
-    }
-
-    /// Who may connect now.
-    fn known(&self) -> Vec<PublicKey> {
-        let partner = self.pair.partner.as_ref().filter(|_| self.config().enabled);
-        partner.iter().map(|partner| partner.key.clone()).collect()
     }
 
     pub(super) fn introduction(&self) -> Introduction {

@@ -30,7 +30,7 @@ impl Driver {
         let Some(connection) = self.connection.as_ref().filter(|_| !self.blocked) else {
             return;
         };
-        if !self.licences_due {
+        if !self.licences_due || !self.config().enabled {
             return;
         }
         let partner = self.told_of_licences.as_ref().map(|told| told.installation);
