@@ -196,6 +196,9 @@ pub const DHCP_IN_ALL_A_SECOND_MAX: u32 = 20_000;
 /// Messages read from one socket before the others get their turn.
 pub const DHCP_BATCH: usize = 64;
 
+/// Other ProxyDHCP servers that are told of. Beyond it: not told.
+pub const DHCP_OTHERS_MAX: usize = 16;
+
 /// Receive buffer of a DHCP socket.
 pub const DHCP_RECEIVE_BYTES: usize = 1 << 20;
 

@@ -162,6 +162,18 @@ fn clients_are_told_their_file_by_broadcast_and_alone_and_other_dhcp_servers_of_
         names_the_file(&offer, 2);
         assert_eq!(from, SocketAddrV4::new(SERVER, 67).into());
 
+        // Another server like it, which speaks to all clients: c89.
+        let mut other = message(2, Ipv4Addr::UNSPECIFIED);
+        other[0] = 2;
+        let clients = SocketAddrV4::new(Ipv4Addr::BROADCAST, 68);
+        let told = eventually("a line that tells of another server", || {
+            client.send_to(&other, clients).unwrap();
+            engine.find("another server answers PXE clients here")
+        });
+        assert!(told.contains(&CLIENT.to_string()), "{told}");
+        // What is sent to everybody comes back to here.
+        while client.recv_from(&mut [0; 1500]).is_ok() {}
+
         // The boot server's port, from a port of the client's choice.
         let another = socket(0);
         let boot_server = SocketAddrV4::new(SERVER, 4011);

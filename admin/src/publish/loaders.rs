@@ -1,5 +1,5 @@
 //! `boot/loaders` and `boot/<mac>.loaders`: what ProxyDHCP of the engines names to firmware. A line for each architecture: its word,
-//! a blank, the name of the file.
+//! a blank, the name of the file. On a server that boots nobody the site's text is the line `nobody` alone: it answers no firmware.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,14 +12,20 @@ use crate::site::Site;
 
 /// The site's text, if it has one.
 pub(super) fn of_site(site: &Site) -> (Name, Option<Arc<[u8]>>) {
+    let name = name("boot/loaders".into());
+    if site.entitlement().standby {
+        return (name, Some(Arc::from(&b"nobody\n"[..])));
+    }
     let mut settings = site.table(Kind::Setting).objects();
     let set = settings.find_map(|object| match &object.body {
         Body::Setting(Setting::BootLoaders(loaders)) => Some(loaders),
         _ => None,
     });
     let files = set.into_iter().flatten();
-    let text = text(files.map(|(architecture, file)| (*architecture, file.as_str())));
-    (name("boot/loaders".into()), text)
+    (
+        name,
+        text(files.map(|(architecture, file)| (*architecture, file.as_str()))),
+    )
 }
 
 /// The name of a card's own text.

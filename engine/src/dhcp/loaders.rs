@@ -12,6 +12,9 @@ use crate::names::OwnKind;
 /// The text of a site.
 const SITE: &str = "boot/loaders";
 
+/// The line of the site's text that says that this server boots nobody: its partner does.
+const NOBODY: &str = "nobody";
+
 /// Folders in which a file of a usual name is looked for.
 const FOLDERS: [&str; 2] = ["boot/", ""];
 
@@ -44,6 +47,11 @@ const fn usual(architecture: Architecture) -> &'static [&'static str] {
         ],
         Architecture::ArmUboot => &["boot.scr.uimg", "boot.scr"],
     }
+}
+
+/// Whether this server boots nobody.
+pub(super) fn stands_by(catalog: &Catalog) -> bool {
+    text(catalog, SITE).is_some_and(|text| text.lines().any(|line| line == NOBODY))
 }
 
 /// The file for a client; `None`: there is nothing.

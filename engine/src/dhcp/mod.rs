@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use daybreak_store::{Catalog, Mac};
 
-pub use request::{Architecture, Firmware, Request};
+pub use request::{Architecture, Firmware, Request, is_proxy_offer};
 pub use serve::{Interface, Serving, bind, serve};
 pub use wanted::ProxyDhcp;
 
@@ -81,6 +81,8 @@ pub enum Silence {
     NotOurs,
     /// A relay's question where only neighbours are answered, or the reverse.
     NotOurWay,
+    /// This server boots nobody: its partner does.
+    StandsBy,
     /// The catalog has nothing that this firmware can boot.
     NothingToBoot(Mac, Firmware),
 }
@@ -116,6 +118,9 @@ fn answer(
 ) -> Result<Answer, Silence> {
     let firmware = request.firmware.as_ref().ok_or(Silence::NotOurs)?;
     let kind = reply::Kind::of(request, way)?;
+    if loaders::stands_by(catalog) {
+        return Err(Silence::StandsBy);
+    }
     let nothing = || Silence::NothingToBoot(request.mac, firmware.clone());
     let name = loaders::file(catalog, request.mac, firmware).ok_or_else(nothing)?;
     let file = match firmware {

@@ -133,6 +133,22 @@ impl Request {
     }
 }
 
+/// Whether this is what a ProxyDHCP server sends to a client: an offer to boot, without an address.
+#[must_use]
+pub fn is_proxy_offer(datagram: &[u8]) -> bool {
+    let Ok(message) = Message::new(datagram) else {
+        return false;
+    };
+    message.opcode() == Opcode::BootReply
+        && datagram[236..240] == MAGIC
+        && message.yiaddr().is_unspecified()
+        && Options::parse(datagram).is_ok_and(|options| {
+            let classes = [&b"PXEClient"[..], b"HTTPClient"];
+            let offers = options.kind == Some(MessageType::Offer);
+            offers && classes.iter().any(|class| options.class.starts_with(class))
+        })
+}
+
 /// Whether a single machine can have this address.
 pub(super) fn is_hosts(address: Ipv4Addr) -> bool {
     !(address.is_unspecified()

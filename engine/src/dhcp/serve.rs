@@ -2,7 +2,8 @@
 //!
 //! For each interface one socket takes what is sent to everybody on port 67. It is bound to the broadcast address, so that a
 //! DHCP server of this very machine gets a copy of it, and keeps for itself what is sent to it alone: renewals, and what relays pass on. Only
-//! where the operator says that there is no such server, another takes what relays send to us. A third is the boot server's (4011).
+//! where the operator says that there is no such server, another takes what relays send to us. A third is the boot server's (4011). And
+//! one hears what clients are offered by others (68, to everybody), so that the log tells of other servers like this one.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,11 +15,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::request::is_hosts;
 use super::{
-    Answer, BOOT_SERVER_PORT, Firmware, ProxyDhcp, SERVER_PORT, Server, Silence, Way, react,
+    Answer, BOOT_SERVER_PORT, CLIENT_PORT, Firmware, ProxyDhcp, SERVER_PORT, Server, Silence, Way,
+    is_proxy_offer, react,
 };
 use crate::clock::Clock;
 use crate::io::{LinkDatagram, LinkSocket};
-use crate::limits::{DHCP_BATCH, DHCP_DATAGRAM_BYTES_MAX, DHCP_IN_ALL_A_SECOND_MAX};
+use crate::limits::{
+    DHCP_BATCH, DHCP_DATAGRAM_BYTES_MAX, DHCP_IN_ALL_A_SECOND_MAX, DHCP_OTHERS_MAX,
+};
 use crate::notice::{Notice, Notices, Told};
 use crate::per_second::PerSecond;
 use crate::published::Published;
@@ -33,6 +37,8 @@ pub struct Interface {
     broadcast: LinkSocket,
     relayed: Option<LinkSocket>,
     boot_server: LinkSocket,
+    /// Not there, if a DHCP client of this machine keeps the port for itself.
+    clients: Option<LinkSocket>,
 }
 
 /// What the thread works with.
@@ -71,6 +77,7 @@ enum Door {
     Broadcast,
     Relayed,
     BootServer,
+    Clients,
 }
 
 impl Interface {
@@ -90,11 +97,13 @@ impl Interface {
             broadcast: socket(Ipv4Addr::BROADCAST, SERVER_PORT, true)?,
             relayed: relayed.then(relays).transpose()?,
             boot_server: socket(any, BOOT_SERVER_PORT, false)?,
+            clients: socket(Ipv4Addr::BROADCAST, CLIENT_PORT, true).ok(),
         })
     }
 
     fn doors(&self) -> impl Iterator<Item = (&str, Door, &LinkSocket)> {
         let relayed = self.relayed.as_ref().map(|socket| (Door::Relayed, socket));
+        let clients = self.clients.as_ref().map(|socket| (Door::Clients, socket));
         let doors = [
             (Door::Broadcast, &self.broadcast),
             (Door::BootServer, &self.boot_server),
@@ -102,6 +111,7 @@ impl Interface {
         doors
             .into_iter()
             .chain(relayed)
+            .chain(clients)
             .map(|(door, socket)| (self.name.as_str(), door, socket))
     }
 }
@@ -122,6 +132,8 @@ impl Door {
                 let answerable = is_hosts(*from.ip()) && from.port() != 0;
                 (to_us && answerable).then_some(Way::BootServer(from))
             }
+            // Those who listen there do not answer.
+            Door::Clients => None,
         }
     }
 }
@@ -137,6 +149,7 @@ pub fn serve(interfaces: &[Interface], serving: &Serving) {
         serving,
         quiet: Quiet::default(),
         allowed: PerSecond::new(DHCP_IN_ALL_A_SECOND_MAX),
+        others: Vec::new(),
     };
     loop {
         if poll(&mut waiting, None).is_err() {
@@ -156,6 +169,8 @@ struct Talker<'s> {
     serving: &'s Serving,
     quiet: Quiet,
     allowed: PerSecond,
+    /// Other servers like this one, which were told of.
+    others: Vec<Ipv4Addr>,
 }
 
 impl Talker<'_> {
@@ -163,6 +178,11 @@ impl Talker<'_> {
         let mut room = [0; DHCP_DATAGRAM_BYTES_MAX];
         for _ in 0..DHCP_BATCH {
             match socket.receive(&mut room) {
+                Ok(Some(datagram)) if matches!(door, Door::Clients) => {
+                    if self.allowed.lets(self.serving.clock.now()) {
+                        self.look_at_offer(interface, &datagram, &room);
+                    }
+                }
                 Ok(Some(datagram)) => {
                     Tally::add(&self.serving.tally.proxy_dhcp_datagrams, 1);
                     let now = self.serving.clock.now();
@@ -184,6 +204,20 @@ impl Talker<'_> {
                 }
             }
         }
+    }
+
+    /// Another server like this one is told of once: clients boot from either, and whoever did not expect it wants to know.
+    fn look_at_offer(&mut self, interface: &str, datagram: &LinkDatagram, room: &[u8]) {
+        let other = *datagram.source.ip();
+        let known = other == datagram.local || self.others.contains(&other);
+        if known || self.others.len() >= DHCP_OTHERS_MAX || !is_proxy_offer(&room[..datagram.len]) {
+            return;
+        }
+        self.others.push(other);
+        tracing::info!(
+            interface, %other,
+            "another server answers PXE clients here, too (ProxyDHCP): they boot from either"
+        );
     }
 
     fn handle(
@@ -259,6 +293,16 @@ impl Talker<'_> {
         match silence {
             Silence::Malformed => Tally::add(&tally.proxy_dhcp_malformed, 1),
             Silence::NotOurs | Silence::NotOurWay => Tally::add(&tally.proxy_dhcp_not_ours, 1),
+            Silence::StandsBy => {
+                Tally::add(&tally.proxy_dhcp_not_ours, 1);
+                if let Some(suppressed) = self.quiet.lets(Cause::NothingToBoot, now) {
+                    tracing::info!(
+                        interface,
+                        suppressed,
+                        "ProxyDHCP: no answer, as the licences say that the other server alone boots terminals"
+                    );
+                }
+            }
             Silence::NothingToBoot(client, firmware) => {
                 Tally::add(&tally.proxy_dhcp_nothing_to_boot, 1);
                 if let Some(suppressed) = self.quiet.lets(Cause::NothingToBoot, now) {

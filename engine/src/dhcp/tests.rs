@@ -86,6 +86,27 @@ impl Asked {
     }
 }
 
+#[test]
+fn a_server_that_boots_nobody_does_not_answer() {
+    let site = |text: &str| with_texts(&PROGRAMS, &[("boot/loaders", text)]);
+    let ask = |catalog: &Catalog| pxe(DISCOVER, 0).react(Way::Broadcast, catalog).answer;
+    assert!(ask(&site("x86-bios boot/undionly.kpxe\n")).is_ok());
+    assert_eq!(ask(&site("nobody\n")), Err(Silence::StandsBy));
+}
+
+#[test]
+fn c89_the_offer_of_another_proxy_is_known_and_one_of_an_address_is_not() {
+    let offer = pxe(DISCOVER, 0).answer(Way::Broadcast, &catalog(&PROGRAMS));
+    assert!(is_proxy_offer(&offer.octets));
+    let mut leased = offer.octets.clone();
+    leased[16..20].copy_from_slice(&[192, 0, 2, 9]);
+    assert!(!is_proxy_offer(&leased));
+    assert!(!is_proxy_offer(&pxe(DISCOVER, 0).octets()));
+    for end in 0..offer.octets.len() {
+        let _ = is_proxy_offer(&offer.octets[..end]);
+    }
+}
+
 /// A catalog of these names; the terminal of [`CARD`] is in it.
 fn catalog(names: &[&str]) -> Catalog {
     with_texts(names, &[])
