@@ -103,7 +103,8 @@ pub struct Settings {
     /// Whether somebody may look at its screen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_shadowing: Option<bool>,
-    /// Whom it reports its status to.
+    /// Whom it reports its status to, without it: the boot servers; and while two servers are kept the same by themselves, the boot
+    /// servers in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_monitors: Option<Vec<Host>>,
     /// Whether it goes home to the first boot server when that is back.

@@ -140,6 +140,8 @@ pub struct Entitlement {
     pub grants_none: Option<GrantsNone>,
     /// Whether this server boots nobody: it is the second one without a licence for two.
     pub standby: bool,
+    /// Whether a pair is kept the same by itself: terminals report to both servers.
+    pub automatic: bool,
     /// Terminals with two live sessions.
     pub instant_failover: Count,
     /// Terminals that are a client on a Windows PC.
@@ -157,6 +159,7 @@ impl Default for Entitlement {
             seats: Count::Of(UNLICENSED_TERMINALS),
             grants_none: None,
             standby: false,
+            automatic: false,
             instant_failover: few,
             windows_client: few,
             shared_keyboard_mouse: few,
@@ -373,6 +376,7 @@ pub fn status(situation: &Situation<'_>) -> Status {
             _ => None,
         },
         standby,
+        automatic: situation.pair.is_some_and(|pair| pair.automatic),
         instant_failover: used(situation, &standings, Product::InstantFailover),
         windows_client: used(situation, &standings, Product::WindowsClient),
         shared_keyboard_mouse: used(situation, &standings, Product::SharedKeyboardMouse),

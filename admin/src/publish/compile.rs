@@ -344,7 +344,8 @@ impl<'s> Render<'s> {
         effective: &Effective,
         servers: &[FileServer<'_>],
     ) -> CardFiles {
-        let file = TerminalFile::new(id, terminal, mac, effective, servers);
+        let automatic = self.shared.entitlement.automatic;
+        let file = TerminalFile::new(id, terminal, mac, effective, servers, automatic);
         // Compact, and scripts without the terminal's name: a catalog keeps equal contents once, and is written anew
         // at every change.
         let mut json = serde_json::to_vec(&file).expect("text keys and plain values");

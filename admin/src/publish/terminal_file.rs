@@ -93,11 +93,19 @@ impl<'a> TerminalFile<'a> {
         mac: MacAddress,
         effective: &'a Effective,
         boot_servers: &'a [FileServer<'a>],
+        automatic: bool,
     ) -> Self {
-        let monitors = match &effective.status_monitors.value {
-            Some(hosts) => hosts.iter().map(Host::as_str).collect(),
-            None => boot_servers.iter().map(|server| server.address).collect(),
-        };
+        let own = effective.status_monitors.value.as_deref();
+        let mut monitors: Vec<&str> = Vec::new();
+        // Where both servers are kept the same by themselves, both know how every terminal is.
+        if automatic || own.is_none() {
+            monitors.extend(boot_servers.iter().map(|server| server.address));
+        }
+        for host in own.into_iter().flatten().map(Host::as_str) {
+            if !monitors.contains(&host) {
+                monitors.push(host);
+            }
+        }
         TerminalFile {
             schema_version: SCHEMA_VERSION,
             id,

@@ -125,6 +125,7 @@ pub(crate) fn unlimited(configuration: &Configuration) {
         seats: Count::Unlimited,
         grants_none: None,
         standby: false,
+        automatic: false,
         instant_failover: Count::Unlimited,
         windows_client: Count::Unlimited,
         shared_keyboard_mouse: Count::Unlimited,
