@@ -266,6 +266,16 @@ pub const DIAL_AGAIN_REFUSED: Duration = Duration::from_secs(5);
 /// How long the two still speak to each other after synchronization was switched off, so that the other one learns of that change.
 /// Beyond it: it is only told that this server does not speak to it.
 pub const LINK_LINGERS: Duration = Duration::from_secs(10);
+/// Servers that were the other one once and are known. Beyond it: the oldest is forgotten, and not heard if it returns.
+pub const PARTED_MAX: usize = 8;
+/// How often a server that was replaced is tried, if this one made the connections.
+pub const DIAL_REPLACED_AGAIN: Duration = Duration::from_secs(10);
+/// How long a connection of a server that was replaced may last. Beyond it: closed; it may connect again.
+pub const REPLACED_LASTS: Duration = Duration::from_secs(60 * 60);
+/// Objects that a server that was replaced may add conflicts to, by one connection. Beyond it: closed, and an error is logged.
+pub const REPLACED_OBJECTS_MAX: usize = 100_000;
+/// What servers that were replaced said, and that waits to be looked at. Beyond it: they wait.
+pub const REPLACED_EVENTS: usize = 16;
 /// Octets that the other server tells of its licences at once. Beyond it: not listened to.
 pub const LINK_LICENCES_BYTES_MAX: usize = 1 << 20;
 /// Times within [`IMAGES_LOOKED_AT`] that the other server may tell of its licences. Beyond it: the connection is closed.

@@ -189,7 +189,8 @@ pub fn take_in<E>(
             }
         }
     }
-    if let Some((node, head)) = batch.heard {
+    // Of the partner, which is another one now.
+    if let Some((node, head)) = batch.heard.filter(|_| !batch.late) {
         book.hear(node, head);
     }
     if let Some(end) = batch.end {

@@ -25,7 +25,10 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// The other was replaced.
-    #[error("this server was replaced in its pair; pair it anew")]
+    #[error(
+        "another server has taken this one's place in its pair; what was changed here alone is kept there as conflicts. Un-pair \
+         this server"
+    )]
     Replaced,
     /// No version of the messages in common.
     #[error(

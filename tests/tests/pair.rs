@@ -183,6 +183,22 @@ fn c99_a_mirrored_secondary_refuses_changes_with_a_clear_message_and_still_boots
     b.api()
         .curl("PUT", "/api/v1/files/text", &["--upload-file", file])
         .expect(409);
+    // The command line says the same.
+    let import = ["import", file, "--name", "text"];
+    let said = |args: &[&str]| {
+        let output = b.site().admin(args);
+        let said = String::from_utf8(output.stderr).expect("text");
+        (output.status.success(), said)
+    };
+    poll::until("the command line knows", PATIENCE, || {
+        let (_, why) = said(&["remove", "no-such-name"]);
+        why.contains(message).then_some(())
+    });
+    for args in [&import[..], &["remove", "only-on-b"]] {
+        let (done, why) = said(args);
+        assert!(!done && why.contains(message), "{why}");
+    }
+    b.wait_until_served("only-on-b", b"b");
     for path in [
         "/api/v1/terminals",
         "/api/v1/sync/status",
@@ -200,6 +216,8 @@ fn c99_a_mirrored_secondary_refuses_changes_with_a_clear_message_and_still_boots
     b.api()
         .send("POST", "/api/v1/terminals", &terminal("two", 2))
         .expect(201);
+    let (done, why) = said(&import);
+    assert!(done, "{why}");
 }
 
 #[test]
@@ -239,6 +257,149 @@ fn a_server_that_was_away_when_synchronization_was_switched_off_is_told_so_and_w
     told(&a);
     switch(&b, true);
     a.wait_for_state("in-sync");
+}
+
+#[test]
+fn s10_a_replaced_server_that_returns_is_told_so_and_its_late_edits_are_conflicts_on_the_new_pair()
+{
+    // Whichever of the two had made the connections.
+    for dialled_by_the_replaced in [true, false] {
+        let (mut a, mut b, c) = (Server::new("a"), Server::new("b"), Server::new("c"));
+        let one = a.api().create("/api/v1/terminals", &terminal("agreed", 1));
+        let _ = match dialled_by_the_replaced {
+            true => pair(&a, &b),
+            false => pair(&b, &a),
+        };
+        b.wait_for_state("in-sync");
+        assert!(b.terminal(&one).is_some());
+        let change = |server: &Server, name: &str| {
+            let path = format!("/api/v1/terminals/{one}");
+            server
+                .api()
+                .send("PUT", &path, &terminal(name, 1))
+                .expect(200);
+        };
+        // What nobody else hears of before it is dead.
+        a.stop();
+        change(&b, "late");
+        let two = b.api().create("/api/v1/terminals", &terminal("two", 2));
+        b.kill();
+        a.start();
+        change(&a, "newer");
+        assert_eq!(a.api().delete("/api/v1/sync/pairing").status, 204);
+        let _ = pair(&a, &c);
+        c.wait_for_state("in-sync");
+        let three = c.api().create("/api/v1/terminals", &terminal("three", 3));
+
+        b.start();
+        b.wait_for_state("refused");
+        let message = b.status()["message"].clone();
+        let message = message.as_str().expect("a message");
+        assert!(message.contains("Un-pair"), "{message}");
+        for server in [&a, &c] {
+            server.wait_for_state("conflict");
+            let is = |id: &str| server.terminal(id).map(|body| body["name"].clone());
+            assert_eq!(is(&one), Some(json!("newer")));
+            assert_eq!(is(&two), None);
+            let conflicts = server.api().get("/api/v1/sync/conflicts").expect(200);
+            let conflicts = conflicts.json();
+            let late = conflicts["items"].as_array().expect("items").iter();
+            let late = late.flat_map(|item| item["values"].as_array().expect("values"));
+            let late: Vec<_> = late.map(|value| &value["body"]["name"]).collect();
+            for name in ["late", "two"] {
+                assert!(late.contains(&&json!(name)), "{conflicts}");
+            }
+        }
+        assert!(b.terminal(&three).is_none(), "it is told nothing");
+        assert_eq!(b.terminal(&one).expect("there")["name"], "late");
+        assert_eq!(b.api().delete("/api/v1/sync/pairing").status, 204);
+        assert_eq!(b.status()["state"], "disabled");
+    }
+}
+
+#[test]
+fn with_automatic_synchronization_every_terminal_reports_to_both_servers_and_without_to_its_own_list()
+ {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    for (name, address) in [("a", "192.0.2.10"), ("b", "192.0.2.11")] {
+        let server = json!({"name": name, "address": address});
+        let _ = a.api().create("/api/v1/boot-servers", &server);
+    }
+    let mut own = terminal("own-list", 1);
+    own["settings"] = json!({"status_monitors": ["192.0.2.11", "192.0.2.99"]});
+    let _ = a.api().create("/api/v1/terminals", &own);
+    let _ = a.api().create("/api/v1/terminals", &terminal("no-list", 2));
+    let wait_until_told = |server: &Server, number: u32, expected: &[&str]| {
+        let name = format!("terminals/52:54:00:00:00:{number:02x}.json");
+        let what = format!("{expected:?} in {name}");
+        poll::until(&what, PATIENCE, || {
+            let file = Fetch::new(Client::Curl, server.tftp()).run(&name).content?;
+            let file: Value = serde_json::from_slice(&file).expect("JSON");
+            (file["status_monitors"] == json!(expected)).then_some(())
+        });
+    };
+    let both = ["192.0.2.10", "192.0.2.11"];
+    wait_until_told(&a, 1, &["192.0.2.11", "192.0.2.99"]);
+    let _ = pair(&a, &b);
+    for server in [&a, &b] {
+        wait_until_told(server, 1, &["192.0.2.10", "192.0.2.11", "192.0.2.99"]);
+        wait_until_told(server, 2, &both);
+    }
+    let off = json!({"key": "synchronization", "value": {"enabled": false}});
+    let setting = "/api/v1/settings/synchronization";
+    a.api().send("PUT", setting, &off).expect(201);
+    for server in [&a, &b] {
+        wait_until_told(server, 1, &["192.0.2.11", "192.0.2.99"]);
+        wait_until_told(server, 2, &both);
+    }
+}
+
+#[test]
+fn what_happens_between_the_two_is_among_the_events_and_a_name_leads_to_an_address() {
+    let (a, mut b) = (Server::new("a"), Server::new("b"));
+    let discover = |name: &str| {
+        let named = json!({"name": name});
+        let path = "/api/v1/boot-servers/discover";
+        a.api().send("POST", path, &named)
+    };
+    let found = discover("localhost").expect(200).json();
+    let addresses = found["addresses"].as_array().expect("addresses");
+    assert!(
+        addresses.contains(&json!("127.0.0.1")) || addresses.contains(&json!("::1")),
+        "{found}"
+    );
+    let nowhere = discover("no-such-host.invalid").expect(200).json();
+    assert_eq!(nowhere["addresses"], json!([]));
+    for bad in ["", "http://host", "a b", "host/x"] {
+        assert_eq!(discover(bad).expect(422).json()["field"], "name", "{bad}");
+    }
+
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    b.kill();
+    a.wait_for_state("peer-unreachable");
+    b.start();
+    a.wait_for_state("in-sync");
+    assert_eq!(a.api().delete("/api/v1/sync/pairing").status, 204);
+    let told = |server: &Server, expected: &[&str]| {
+        poll::until(&format!("{expected:?}"), PATIENCE, || {
+            let events = server.api().get("/api/v1/events?kind=pair").expect(200);
+            let events = events.json();
+            let events = events["items"].as_array().expect("items").iter();
+            let what = events.map(|event| &event["details"]["what"]);
+            let mut rest = expected.iter().peekable();
+            // The newest comes first; in-sync may come and go more than once.
+            for what in what.collect::<Vec<_>>().into_iter().rev() {
+                rest.next_if(|next| what == **next);
+            }
+            rest.peek().is_none().then_some(())
+        });
+    };
+    told(
+        &a,
+        &["paired", "in-sync", "disconnected", "in-sync", "un-paired"],
+    );
+    told(&b, &["paired", "in-sync", "disconnected"]);
 }
 
 /// Prints how long changes take. `cargo test -p daybreak-tests --test pair -- --ignored --nocapture`

@@ -67,6 +67,8 @@ fn without_a_licence_for_two_the_second_server_boots_nobody_and_with_one_both_bo
     wait_until_booted(&b, 11, &[]);
     assert_eq!(b.licensing()["boots"], false);
     assert_eq!(refused_edit(&b)["code"], "mirrored_secondary");
+    // Nor does its ProxyDHCP answer anybody.
+    b.wait_until_served("boot/loaders", b"nobody\n");
     let script = Fetch::new(Client::Curl, b.tftp()).run("boot/52:54:00:00:00:01.ipxe");
     let script = String::from_utf8(script.content.expect("a script")).expect("text");
     assert!(
@@ -94,6 +96,8 @@ fn without_a_licence_for_two_the_second_server_boots_nobody_and_with_one_both_bo
         server.wait_for_redundancy("enterprise");
         wait_until_booted(server, 11, &all);
     }
+    let loaders = Fetch::new(Client::Curl, b.tftp()).run("boot/loaders");
+    assert_eq!(loaders.content, None, "its ProxyDHCP answers");
     let listed = b.api().get("/api/v1/licences").expect(200).json();
     assert_eq!(listed["items"][0]["id"], master.as_str());
     assert_eq!(listed["items"][0]["state"], "active");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use daybreak_store::{Name, Reader, Reserve, Retention, Store};
 
 use super::args::{Args, Command};
@@ -19,9 +19,11 @@ use super::progress::Bar;
 use super::serve::serve;
 use super::terminals::terminals;
 use crate::backup::Restoring;
+use crate::configuration::ChangeError;
 use crate::import::import;
 use crate::limits::WARNINGS_SHOWN_MAX;
 use crate::list::list;
+use crate::peer::primary_elsewhere;
 use crate::remove::remove;
 use crate::source::{Skipped, Source};
 
@@ -34,6 +36,7 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
             prefix,
             reserve,
         } => {
+            check_changes(&args.data)?;
             let source = Source::scan(path, name.as_deref(), prefix.as_deref())?;
             let reserve = reserve.map_or(Reserve::Default, Reserve::Bytes);
             run_import(&opened(args)?.with_reserve(reserve), &source, stop)
@@ -42,7 +45,10 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
             check_exists(&args.data)?;
             run_list(&Reader::open(&args.data)?, *json)
         }
-        Command::Remove { names } => run_remove(&existing(args)?, names),
+        Command::Remove { names } => {
+            check_changes(&args.data)?;
+            run_remove(&existing(args)?, names)
+        }
         Command::Verify { quarantine } => run_verify(&existing(args)?, *quarantine, stop),
         Command::Gc { retention } => {
             let retention = Retention {
@@ -64,6 +70,7 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
             accounts,
             without_missing_images,
         } => {
+            check_changes(&args.data)?;
             let restoring = Restoring {
                 accounts: *accounts,
                 without_missing_images: *without_missing_images,
@@ -84,6 +91,15 @@ fn opened(args: &Args) -> Result<Store> {
 fn existing(args: &Args) -> Result<Store> {
     check_exists(&args.data)?;
     opened(args)
+}
+
+/// What the administration refuses on the secondary of a pair, the command line refuses, too.
+pub(super) fn check_changes(data: &Path) -> Result<()> {
+    let primary = primary_elsewhere(data).context("keys/primary cannot be read")?;
+    match primary {
+        Some(primary) => Err(ChangeError::Secondary(primary).into()),
+        None => Ok(()),
+    }
 }
 
 /// Only an import makes a data directory: elsewhere a wrong path is a mistake to be told.

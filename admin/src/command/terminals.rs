@@ -14,6 +14,7 @@ use daybreak_store::Store;
 use super::exit::Exit;
 use super::progress::Bar;
 use super::remote::Remote;
+use super::run::check_changes;
 use crate::bulk::{self, Format, Rows, Wanted};
 use crate::configuration::{Actor, Configuration};
 use crate::edge::Machine;
@@ -157,6 +158,7 @@ fn import(
     wanted: Wanted,
     bar: &mut Bar,
 ) -> Result<ReportView> {
+    check_changes(data)?;
     let configuration = opened(data)?;
     let rows = Rows::read(format, content)?;
     let of = rows.len();

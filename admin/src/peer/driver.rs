@@ -3,6 +3,7 @@
 mod connections;
 mod licences;
 mod orders;
+mod replaced;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Incoming};
@@ -28,6 +29,7 @@ use super::link::{Counts, LinkStatus, Order, Settings};
 use super::manual::Desk;
 use super::pair::{Pair, PairFile, Partner};
 use super::pairing::{Introduction, PairingError};
+use super::replaced::Heard;
 use super::told::{Telling, Told, ToldFile};
 use crate::backup::Backups;
 use crate::configuration::Configuration;
@@ -35,7 +37,7 @@ use crate::events::EventRow;
 use crate::licences::Licences;
 use crate::limits::{
     DIAL_AGAIN_MAX, DIAL_AGAIN_MIN, DIAL_AGAIN_REFUSED, HANDSHAKES_MAX, IMAGES_LOOKED_AT,
-    LICENCES_LOOK, LINK_LINGERS, OLD_DELETES_LOOKED_AT,
+    LICENCES_LOOK, LINK_LINGERS, OLD_DELETES_LOOKED_AT, REPLACED_EVENTS,
 };
 
 type Joined = Result<(PublicKey, Introduction), PairingError>;
@@ -49,6 +51,7 @@ enum Happening {
     Established(Established),
     Accepted(TcpStream),
     Joined(Joined),
+    Returned(Heard),
     Room,
     Time,
 }
@@ -104,6 +107,10 @@ pub(super) struct Driver {
     handshakes: Arc<Semaphore>,
     established: (mpsc::Sender<Established>, mpsc::Receiver<Established>),
     joining: Option<Joining>,
+    /// Servers that were replaced, and are heard; and what they say.
+    returned: Vec<(PublicKey, AbortHandle)>,
+    heard: (mpsc::Sender<Heard>, mpsc::Receiver<Heard>),
+    replaced_at: Instant,
     dialing: bool,
     dial_at: Instant,
     dial_wait: Duration,
@@ -158,6 +165,9 @@ impl Driver {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             established: mpsc::channel(1),
             joining: None,
+            returned: Vec::new(),
+            heard: mpsc::channel(REPLACED_EVENTS),
+            replaced_at: now,
             dialing: false,
             dial_at: now,
             dial_wait: DIAL_AGAIN_MIN,
@@ -178,6 +188,7 @@ impl Driver {
         loop {
             self.listen_as_needed().await;
             self.dial_as_needed();
+            self.dial_replaced();
             self.pump();
             self.show();
             match self.next(&mut ordered).await {
@@ -198,6 +209,7 @@ impl Driver {
                 Happening::Established(outcome) => self.take_established(outcome),
                 Happening::Accepted(stream) => self.receive(stream),
                 Happening::Joined(outcome) => self.take_joined(outcome),
+                Happening::Returned(heard) => self.take_returned(heard),
                 Happening::Room => self.blocked = false,
                 Happening::Time => self.look_at_time(),
             }
@@ -219,6 +231,7 @@ impl Driver {
             Some(outcome) = self.established.1.recv() => Happening::Established(outcome),
             stream = accepted(listener) => Happening::Accepted(stream),
             joined = joined(joining) => Happening::Joined(joined),
+            Some(heard) = self.heard.1.recv() => Happening::Returned(heard),
             () = has_room(room), if blocked => Happening::Room,
             () = tokio::time::sleep_until(deadline) => Happening::Time,
         }
@@ -246,6 +259,7 @@ impl Driver {
             code,
             images,
             self.ends.map(|(at, _)| at),
+            self.dials_replaced().then_some(self.replaced_at),
             Some(self.deletes_at),
         ];
         times.into_iter().flatten().min().unwrap_or(self.deletes_at)
@@ -273,6 +287,7 @@ impl Driver {
     /// A session, if there is another server.
     fn begin_session(&mut self) {
         self.disconnect(None);
+        self.end_returned();
         self.session = None;
         if self.pair.partner.is_none() {
             return;

@@ -28,6 +28,11 @@ pub(super) enum Established {
         key: PublicKey,
         stream: Box<dyn Stream>,
     },
+    /// A connection to one that was replaced.
+    Replaced {
+        key: PublicKey,
+        stream: Box<dyn Stream>,
+    },
     /// The other server wants to be made the same as this one, and asks.
     Manual { stream: Box<dyn Stream> },
     /// Somebody has proved to have the code. Who is told `true` by `kept` is paired.
@@ -98,8 +103,9 @@ impl Shown {
 /// What an accepted connection needs to know.
 pub(super) struct Reception {
     pub(super) key: NodeKey,
-    /// Who may connect.
-    pub(super) known: Vec<PublicKey>,
+    /// The other server, and those that were replaced.
+    pub(super) partner: Option<PublicKey>,
+    pub(super) replaced: Vec<PublicKey>,
     pub(super) shown: Shown,
     pub(super) introduction: Introduction,
     pub(super) established: mpsc::Sender<Established>,
@@ -128,16 +134,21 @@ impl Reception {
         let purpose = {
             let hello = start.client_hello();
             let said: Vec<&[u8]> = hello.alpn().into_iter().flatten().collect();
-            let purposes = [Purpose::Pairing, Purpose::Manual];
+            let purposes = [Purpose::Pairing, Purpose::Manual, Purpose::Replaced];
             let mut purposes = purposes.into_iter();
             let named = purposes.find(|purpose| said.contains(&purpose.protocol()));
             named.unwrap_or(Purpose::Link)
         };
         if purpose != Purpose::Pairing {
-            if self.known.is_empty() {
+            let mut known: Vec<PublicKey> = self.partner.iter().cloned().collect();
+            // Whoever was replaced may not know it, and connects as it always did.
+            if purpose == Purpose::Link {
+                known.extend(self.replaced.iter().cloned());
+            }
+            if known.is_empty() {
                 return Err(PairingError::Refused);
             }
-            let trust = Trust::Known(self.known.clone());
+            let trust = Trust::Known(known);
             let config = tls::server(&self.key, trust, purpose)?;
             let stream = start.into_stream(config).await?;
             let key = key_of(stream.get_ref().1.peer_certificates());
@@ -145,7 +156,8 @@ impl Reception {
             let stream = Box::new(stream);
             return Ok(Some(match purpose {
                 Purpose::Manual => Established::Manual { stream },
-                _ => Established::Link { key, stream },
+                _ if Some(&key) == self.partner.as_ref() => Established::Link { key, stream },
+                _ => Established::Replaced { key, stream },
             }));
         }
         if self.shown.until().is_none() {

@@ -12,8 +12,9 @@ pub mod link;
 pub mod manual;
 pub mod pair;
 pub mod pairing;
+mod replaced;
 mod tls;
 mod told;
 
 pub use link::Link;
-pub use told::recall;
+pub use told::{primary_elsewhere, recall};

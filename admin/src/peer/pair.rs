@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::key::{KeyError, PublicKey, write_atomically};
+use crate::limits::PARTED_MAX;
 
 /// Which of the two a server is. It matters where the two share the work unevenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -69,6 +70,36 @@ pub struct Pair {
     pub partner: Option<Partner>,
     /// The key of the one that was the other server last: a pair with another one makes it a replaced one.
     pub former: Option<PublicKey>,
+    /// Those that were the other server once, the latest last. While there is another server, they are replaced.
+    #[serde(default)]
+    pub parted: Vec<Partner>,
+}
+
+impl Pair {
+    /// The one that has this key and was replaced.
+    #[must_use]
+    pub fn replaced(&self, key: &PublicKey) -> Option<&Partner> {
+        let mut parted = self.parted.iter().filter(|_| self.partner.is_some());
+        parted.find(|parted| parted.key == *key)
+    }
+
+    /// The same, with this one as the other server.
+    #[must_use]
+    pub fn with(mut self, partner: Partner, role: Role) -> Self {
+        self.parted.retain(|parted| parted.key != partner.key);
+        self.former = Some(partner.key.clone());
+        (self.partner, self.role) = (Some(partner), role);
+        self
+    }
+
+    /// The same, without another server.
+    #[must_use]
+    pub fn without_partner(mut self) -> Self {
+        self.parted.extend(self.partner.take());
+        let excess = self.parted.len().saturating_sub(PARTED_MAX);
+        self.parted.drain(..excess);
+        self
+    }
 }
 
 impl Default for Pair {
@@ -77,6 +108,7 @@ impl Default for Pair {
             role: Role::Primary,
             partner: None,
             former: None,
+            parted: Vec::new(),
         }
     }
 }

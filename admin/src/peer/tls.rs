@@ -26,6 +26,8 @@ use super::key::{NodeKey, PublicKey};
 pub(super) enum Purpose {
     /// Synchronization.
     Link,
+    /// Synchronization with one that was replaced, and may not know it: that it hears so, and hands over what only it knows.
+    Replaced,
     /// Making a pair.
     Pairing,
     /// Making one server the same as the other, by hand.
@@ -36,6 +38,7 @@ impl Purpose {
     pub(super) const fn protocol(self) -> &'static [u8] {
         match self {
             Purpose::Link => b"daybreak-link/1",
+            Purpose::Replaced => b"daybreak-replaced/1",
             Purpose::Pairing => b"daybreak-pairing/1",
             Purpose::Manual => b"daybreak-manual/1",
         }

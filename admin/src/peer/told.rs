@@ -137,8 +137,8 @@ impl ToldFile {
 /// The configuration is told whether it may be changed here, and the licences what the pair is. Gives whether that changed what
 /// follows for terminals.
 pub(super) fn take_place(
-    configuration: &Configuration,
-    licences: &Licences,
+    keys: &Path,
+    (configuration, licences): (&Configuration, &Licences),
     (pair, told): (&Pair, Option<&Told>),
     automatic: bool,
 ) -> bool {
@@ -158,7 +158,38 @@ pub(super) fn take_place(
     if let Err(error) = licences.set_pair(view) {
         tracing::error!(%error, "licences cannot be looked at; what was in force stays so");
     }
+    let primary = configuration.primary_elsewhere();
+    if let Err(error) = note_primary(keys, primary.as_deref()) {
+        tracing::error!(%error, "where changes are made cannot be kept for the command line");
+    }
     *configuration.site().entitlement() != before
+}
+
+/// The file that says where changes are made, while that is not here: for the command line, which changes a server without its
+/// administration.
+const PRIMARY: &str = "primary";
+
+fn note_primary(keys: &Path, primary: Option<&str>) -> std::io::Result<()> {
+    let path = keys.join(PRIMARY);
+    let noted = match fs::read_to_string(&path) {
+        Ok(noted) => Some(noted),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match primary {
+        _ if noted.as_deref() == primary => Ok(()),
+        Some(primary) => write_atomically(&path, primary.as_bytes()),
+        None => fs::remove_file(&path),
+    }
+}
+
+/// The server on which changes of this data directory are made, if that is another one.
+pub fn primary_elsewhere(data: &Path) -> std::io::Result<Option<String>> {
+    match fs::read_to_string(data.join("keys").join(PRIMARY)) {
+        Ok(primary) => Ok(Some(primary)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The same by what is on the disk, before anything is published: a server that starts again answers as it did.
@@ -171,7 +202,8 @@ pub fn recall(
     let pair = PairFile::of(&keys).read()?;
     let told = ToldFile::of(&keys).read(&pair);
     let automatic = configuration.site().synchronization().enabled;
-    take_place(configuration, licences, (&pair, told.as_ref()), automatic);
+    let server = (configuration, licences);
+    take_place(&keys, server, (&pair, told.as_ref()), automatic);
     Ok(())
 }
 

@@ -88,7 +88,10 @@ impl Session {
         if hello.node == self.book.node {
             return self.refuse(Refusal::Itself);
         }
-        if !self.config.mode.pairs(self.config.role, hello.role) && self.config.mode == hello.mode {
+        let late = self.config.replaced || hello.epoch < self.book.epoch;
+        let superior = !late && hello.epoch > self.book.epoch;
+        let told_apart = self.config.mode.pairs(self.config.role, hello.role);
+        if !told_apart && self.config.mode == hello.mode && !late && !superior {
             return self.refuse(Refusal::Role);
         }
         let again = self.is_greeted();
@@ -102,8 +105,6 @@ impl Session {
         }
         let told = hello.heads.of(self.book.node);
         let heard = hello.heard.filter(|(node, _)| *node == self.book.node);
-        let late = hello.epoch < self.book.epoch;
-        let superior = hello.epoch > self.book.epoch;
         let other = self
             .peer
             .as_ref()

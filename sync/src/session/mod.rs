@@ -56,6 +56,8 @@ pub struct Config {
     pub name: String,
     /// The version of its software, for people.
     pub software: String,
+    /// The peer was replaced in its pair, whatever it says: it is only asked, and what is new becomes a conflict.
+    pub replaced: bool,
     /// Octets of images per second, each way; zero: no bound.
     pub rate: u64,
     /// The versions of the messages that it speaks.
@@ -70,6 +72,7 @@ impl Default for Config {
             role: Role::Primary,
             name: String::new(),
             software: String::new(),
+            replaced: false,
             rate: 0,
             versions: VERSIONS,
         }

@@ -197,6 +197,54 @@ fn s10_a_replaced_server_is_refused_and_what_only_it_knows_becomes_a_conflict() 
 }
 
 #[test]
+fn s10_a_replaced_server_is_heard_beside_its_successor_and_both_have_the_conflicts() {
+    let mut pair_of_old = pair(Config::default(), Config::default());
+    pair_of_old[0].edit("x", "agreed", &[]);
+    connect(&mut pair_of_old);
+    disconnect(&mut pair_of_old);
+    let [mut survivor, mut replaced] = pair_of_old;
+    replaced.edit("x", "late", &[]);
+    replaced.edit("y", "late, too", &[]);
+    survivor.edit("x", "newer", &[]);
+    let mut sides = [survivor, side("c", Config::default())];
+    // Whatever its epoch is: by its key it is known to be the replaced one.
+    for side in sides.iter_mut().chain([&mut replaced]) {
+        side.disk
+            .commit(|database| database.book.epoch = 7)
+            .expect("a healthy disk");
+    }
+    connect(&mut sides);
+    assert_eq!(states(&sides), [State::InSync, State::InSync]);
+    let heard = sides[0].disk.database.book.heard;
+
+    // A second session on the survivor's database, while the first one goes on.
+    let [mut survivor, successor] = sides;
+    let only_asks = Config {
+        replaced: true,
+        ..Config::default()
+    };
+    let second = Session::new(only_asks, &mut survivor.disk).expect("a healthy disk");
+    let first = std::mem::replace(&mut survivor.session, second);
+    let before = replaced.disk.database.rows.len();
+    let mut back = [survivor, replaced];
+    connect(&mut back);
+    assert_eq!(back[1].session.state(), State::Refused(Refusal::Replaced));
+    assert_eq!(back[1].disk.database.rows.len(), before);
+    assert_eq!(back[0].disk.database.book.heard, heard, "of the successor");
+    let [mut survivor, _] = back;
+    survivor.session = first;
+    survivor.session.changed(now(0), &mut survivor.disk);
+    let mut sides = [survivor, successor];
+    talk(&mut sides);
+    let conflicts = State::Conflict { objects: 2 };
+    assert_eq!(states(&sides), [conflicts.clone(), conflicts]);
+    for side in &sides {
+        assert_eq!(side.says("x").as_deref(), Some("newer"));
+        assert_eq!(side.says("y"), None);
+    }
+}
+
+#[test]
 fn s13_a_conversation_that_is_replayed_changes_nothing() {
     let mut sides = pair(Config::default(), Config::default());
     for (at, id) in ["a", "b", "c", "d"].into_iter().enumerate() {

@@ -41,6 +41,7 @@ impl Driver {
     pub(super) fn take_established(&mut self, outcome: Established) {
         match outcome {
             Established::Link { key, stream } => self.connect(&key, stream),
+            Established::Replaced { key, stream } => self.hear_replaced(key, stream),
             Established::Manual { stream } => match Store::open(&self.settings.data) {
                 Ok(store) => {
                     let host = Server::new(Arc::clone(&self.configuration), store);
@@ -129,9 +130,11 @@ impl Driver {
             return;
         };
         let partner = self.pair.partner.as_ref();
+        let replaced = self.pair.parted.iter().filter(|_| partner.is_some());
         let reception = Reception {
             key: self.key.clone(),
-            known: partner.iter().map(|partner| partner.key.clone()).collect(),
+            partner: partner.map(|partner| partner.key.clone()),
+            replaced: replaced.map(|parted| parted.key.clone()).collect(),
             shown: self.shown.clone(),
             introduction: self.introduction(),
             established: self.established.0.clone(),

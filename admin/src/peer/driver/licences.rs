@@ -15,12 +15,9 @@ impl Driver {
         // As long as the two still speak to each other, nothing ends.
         let automatic = self.config().enabled;
         let told = self.told_of_licences.as_ref();
-        if take_place(
-            &self.configuration,
-            &self.licences,
-            (&self.pair, told),
-            automatic,
-        ) {
+        let keys = self.settings.data.join("keys");
+        let server = (&*self.configuration, &*self.licences);
+        if take_place(&keys, server, (&self.pair, told), automatic) {
             (self.tells.published)();
         }
     }

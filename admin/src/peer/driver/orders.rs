@@ -11,7 +11,7 @@ use super::super::handshake::{connect, join};
 use super::super::key::KeyError;
 use super::super::link::{Offered, Order};
 use super::super::manual::{Destination, ManualError};
-use super::super::pair::{Pair, Partner, Role};
+use super::super::pair::{Partner, Role};
 use super::super::pairing::{Code, Introduction, PairingError};
 use super::super::tls::Purpose;
 use super::{Driver, Joined, Joining};
@@ -161,11 +161,7 @@ impl Driver {
         self.configuration
             .set_epoch(epoch)
             .map_err(|error| kept(&error))?;
-        let pair = Pair {
-            role,
-            former: Some(partner.key.clone()),
-            partner: Some(partner),
-        };
+        let pair = self.pair.clone().with(partner, role);
         self.file.write(&pair).map_err(|error| kept(&error))?;
         tracing::info!(partner = ?pair.partner, ?role, epoch, "paired");
         self.notice(json!({"what": "paired", "with": introduction.name}));
@@ -179,10 +175,7 @@ impl Driver {
     }
 
     fn un_pair(&mut self) -> Result<Option<Partner>, PairingError> {
-        let pair = Pair {
-            partner: None,
-            ..self.pair.clone()
-        };
+        let pair = self.pair.clone().without_partner();
         let kept = |error: KeyError| PairingError::Kept(error.to_string());
         self.file.write(&pair).map_err(kept)?;
         let partner = self.pair.partner.take();
