@@ -53,6 +53,11 @@ impl fmt::Debug for StoredContent {
     }
 }
 
+/// Where a content lies in memory, as long as it is held.
+fn place_of(bytes: &[u8]) -> (usize, usize) {
+    (bytes.as_ptr().addr(), bytes.len())
+}
+
 /// The contents of a catalog to be. The same contents and generation always give the same octets.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotBuilder {
@@ -70,13 +75,19 @@ impl SnapshotBuilder {
     /// The contents of `snapshot`.
     #[must_use]
     pub fn from_snapshot(snapshot: &Snapshot) -> Self {
-        let owned = |view: super::EntryView<'_>| {
+        // What entries share in the file they share here, too: thousands of terminals have one script.
+        let mut shared: HashMap<(usize, usize), Arc<[u8]>> = HashMap::new();
+        let mut owned = |view: super::EntryView<'_>| {
             let content = match view.content {
                 Content::Image(hash) => StoredContent::Image {
                     hash,
                     len: view.len,
                 },
-                Content::Inline(bytes) => StoredContent::Inline(bytes.into()),
+                Content::Inline(bytes) => {
+                    let held = shared.entry(place_of(bytes));
+                    let held = held.or_insert_with(|| bytes.into());
+                    StoredContent::Inline(Arc::clone(held))
+                }
             };
             (
                 Name::parse(view.name).expect("checked when parsed"),
@@ -134,6 +145,8 @@ impl SnapshotBuilder {
         let mut blobs = Vec::new();
         // Thousands of terminals may share one rendered file: it is kept once.
         let mut blob_places: HashMap<&[u8], u64> = HashMap::new();
+        // Told by where it lies in memory, before its content is looked at.
+        let mut held_places: HashMap<(usize, usize), u64> = HashMap::new();
         for (number, (name, content)) in (0..).zip(&self.entries) {
             let name_offset =
                 u32::try_from(names.len()).expect("bounded by entries and name length");
@@ -149,10 +162,12 @@ impl SnapshotBuilder {
                     if bytes.len() as u64 > INLINE_BYTES_MAX {
                         return Err(CatalogError::Blob(number));
                     }
-                    let offset = *blob_places.entry(bytes).or_insert_with(|| {
-                        let offset = blobs.len() as u64;
-                        blobs.extend_from_slice(bytes);
-                        offset
+                    let offset = *held_places.entry(place_of(bytes)).or_insert_with(|| {
+                        *blob_places.entry(bytes).or_insert_with(|| {
+                            let offset = blobs.len() as u64;
+                            blobs.extend_from_slice(bytes);
+                            offset
+                        })
                     });
                     place[..8].copy_from_slice(&offset.to_le_bytes());
                     KIND_INLINE
