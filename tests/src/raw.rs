@@ -2,7 +2,7 @@
 //!
 //! It does only what a well-behaved client does not; what one does is `daybreak_tftp::download`.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use daybreak_tftp::wire::{self, BlockNumber, Packet};
@@ -28,11 +28,21 @@ impl RawClient {
     #[must_use]
     pub fn new(server: SocketAddr) -> RawClient {
         let local = if server.is_ipv6() {
-            "[::1]:0"
+            IpAddr::from(Ipv6Addr::LOCALHOST)
         } else {
-            "127.0.0.1:0"
+            Ipv4Addr::LOCALHOST.into()
         };
-        let socket = UdpSocket::bind(local).expect("a port on loopback");
+        RawClient::of(local, server)
+    }
+
+    /// One with an address of its own: who asks for the same again and again, thousands of times, would come to a port from
+    /// which the same was just asked, and a server takes that for a late duplicate.
+    ///
+    /// # Panics
+    /// If the address is not on loopback, or there is no port.
+    #[must_use]
+    pub fn of(local: IpAddr, server: SocketAddr) -> RawClient {
+        let socket = UdpSocket::bind((local, 0)).expect("a port on loopback");
         socket
             .set_read_timeout(Some(PATIENCE))
             .expect("a time above zero");
