@@ -407,15 +407,18 @@ impl Site {
 }
 
 /// Where a terminal was changed on both servers, the later statement about its seat holds, whichever value is in force: so an edit that
-/// knew nothing of it neither takes a seat away nor brings one back. Until somebody looks at the conflict, and then for good.
+/// knew nothing of it neither takes a seat away nor brings one back. Also when somebody chooses ([`crate::configuration`]).
 fn with_merged_seat(mut body: Body, row: &Row) -> Body {
     if let Body::Terminal(terminal) = &mut body {
-        for value in row.conflicts() {
+        // What comes late, of a server that was replaced, says nothing.
+        for value in row.conflicts().filter(|value| !value.late) {
             let other = value.body.as_ref().map(|body| read(Kind::Terminal, body));
             if let Some(Ok(Body::Terminal(other))) = other {
                 terminal.seat = terminal.seat.merged(other.seat);
             }
         }
+        // Switched off by the value in force: it holds none, on either server.
+        terminal.seat = terminal.seat.settled(terminal.enabled, false, 0);
     }
     body
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use daybreak_sync::host::{Batch, Taken, Trace, Write, overwritten, renewed, resolved, take_in};
 use daybreak_sync::{Body, Book, Head, HybridClock, NodeId, ObjectKey, Row};
 
+use super::seats::keeping_seat;
 use super::{Actor, ChangeError, Configuration};
 use crate::database::{AuditRow, Commit, Database, DatabaseError, FileRow};
 use crate::edge::random;
@@ -114,8 +115,11 @@ impl Configuration {
         };
         let mut book = database.book().clone();
         let mut clock = database.clock();
-        let stamp = clock.stamp(self.now_ms());
-        let write = resolved(&mut book, seen, stamp, value.body.clone());
+        let now_ms = self.now_ms();
+        let site = self.site();
+        let body = value.body.clone();
+        let body = body.map(|body| keeping_seat(&site, &seen.key, body, now_ms));
+        let write = resolved(&mut book, seen, clock.stamp(now_ms), body);
         let by = (actor.name.clone(), Some("resolve"));
         Ok(self.write(database, (book, clock), &[write], by)?)
     }
@@ -155,7 +159,7 @@ impl Configuration {
 
     /// Commits these writes and what the audit says of them: who did it, and what, if it is not to be told from the writes
     /// themselves. On return they are on the disk, and readers see them.
-    fn write(
+    pub(super) fn write(
         &self,
         database: &mut Database,
         (book, clock): (Book, HybridClock),

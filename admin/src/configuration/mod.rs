@@ -9,6 +9,7 @@ mod draft;
 mod error;
 mod merge;
 mod overwrite;
+mod seats;
 
 pub use draft::Draft;
 pub use error::ChangeError;
@@ -183,6 +184,12 @@ impl Configuration {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// Milliseconds that went by since some moment of this process, by a clock that nobody sets.
+    #[must_use]
+    pub fn running_ms(&self) -> u64 {
+        self.clock.running_ms()
     }
 
     /// The random source that was passed in.

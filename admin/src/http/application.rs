@@ -209,6 +209,7 @@ impl Application {
             Arc::clone(&configuration),
             Arc::clone(&licences),
             Arc::clone(&follower),
+            link.hears_primary(),
             publisher.waker(),
         )?;
         // With TLS the name was checked before: by the client, against the certificate.

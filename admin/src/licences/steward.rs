@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::{Licences, tend};
-use crate::configuration::Configuration;
+use crate::configuration::{Actor, Configuration};
 use crate::events::Follower;
 use crate::limits::LICENCES_LOOK;
 use crate::object::Id;
@@ -20,6 +20,7 @@ struct Shared {
     configuration: Arc<Configuration>,
     licences: Arc<Licences>,
     follower: Arc<Follower>,
+    hears_primary: Box<dyn Fn() -> bool + Send + Sync>,
     orders: Mutex<Orders>,
     wake: Condvar,
 }
@@ -31,17 +32,20 @@ struct Orders {
 }
 
 impl Steward {
-    /// Starts it. `publish` is called when something follows for terminals.
+    /// Starts it. `hears_primary` says whether this is the secondary of a pair that hears of the changes of its primary; `publish` is called when
+    /// something follows for terminals.
     pub fn start(
         configuration: Arc<Configuration>,
         licences: Arc<Licences>,
         follower: Arc<Follower>,
+        hears_primary: impl Fn() -> bool + Send + Sync + 'static,
         publish: Box<dyn Fn() + Send>,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             configuration,
             licences,
             follower,
+            hears_primary: Box::new(hears_primary),
             orders: Mutex::new(Orders {
                 wanted: true,
                 stop: false,
@@ -110,6 +114,12 @@ impl Shared {
 
     fn once(&self) -> Result<bool, Box<dyn std::error::Error>> {
         self.licences.refresh()?;
+        // One of the two gives the free seats, so that both do not give one to the same terminal at once; each does while they are apart.
+        if (self.hears_primary)() {
+            return Ok(false);
+        }
+        let actor = Actor::machine("licences");
+        let settled = self.configuration.settle_seats(&actor)?;
         let site = self.configuration.site();
         // A terminal that boots from the other server is not seen here.
         let alone = self.licences.known().pair.is_none();
@@ -118,7 +128,7 @@ impl Shared {
             let status = self.follower.book().status(id.as_str());
             status.ok().flatten()?.seen_ms()
         };
-        Ok(tend(&self.configuration, unseen_days, &seen_ms)?)
+        Ok(tend(&self.configuration, unseen_days, &seen_ms)? || settled > 0)
     }
 
     /// Waits for something to do, or for the next look; `false`: to stop.

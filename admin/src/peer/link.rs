@@ -13,14 +13,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use daybreak_store::{Store, StoreError};
 use daybreak_sync::manual::Plan;
-use daybreak_sync::session;
+use daybreak_sync::session::{self, State};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::driver::{Driver, Tells};
 use super::host::Server;
 use super::key::{KeyError, NodeKey};
 use super::manual::{Desk, ManualError};
-use super::pair::{Pair, PairFile, Partner};
+use super::pair::{Pair, PairFile, Partner, Role};
 use super::pairing::{Code, PairingError};
 use crate::backup::Backups;
 use crate::configuration::{Actor, Configuration};
@@ -205,6 +205,27 @@ impl Link {
     #[must_use]
     pub fn status(&self) -> Arc<LinkStatus> {
         self.status.load_full()
+    }
+
+    /// Says whether this is the secondary, and hears of the changes of its primary.
+    pub fn hears_primary(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let status = Arc::clone(&self.status);
+        move || {
+            let status = status.load();
+            let state = status.session.as_ref().map(|session| &session.state);
+            let hears = matches!(
+                state,
+                Some(
+                    State::Comparing
+                        | State::Syncing { .. }
+                        | State::InSync
+                        | State::Conflict { .. }
+                        | State::Behind
+                        | State::Ahead
+                )
+            );
+            hears && status.pair.role == Role::Secondary
+        }
     }
 
     /// Says that something changed here.
