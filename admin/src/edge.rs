@@ -1,11 +1,15 @@
 //! What comes from outside and is passed in: the time, and randomness. Tests bring their own.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// The wall clock.
+/// The wall clock, which anybody may set, and one that nobody does.
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
+
+    /// Milliseconds that went by since some moment of this process.
+    fn running_ms(&self) -> u64;
 }
 
 /// Unpredictable octets.
@@ -37,6 +41,11 @@ impl Clock for Machine {
         since.map_or(0, |since| {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
+    }
+
+    fn running_ms(&self) -> u64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

@@ -305,9 +305,11 @@ pub const UNLICENSED_TERMINALS: u64 = 10;
 pub const UNLICENSED_COUNT: u64 = 10;
 /// How long before its end a licence is warned of.
 pub const LICENCE_EXPIRY_WARNED_MS: u64 = 30 * 24 * 60 * 60 * 1000;
-/// How far a clock may be behind what it was without a word.
+/// How far a clock may be behind what it was, or ahead of it, without a word.
 pub const LICENCE_CLOCK_TOLERANCE_MS: u64 = 24 * 60 * 60 * 1000;
-/// How exactly the latest time is noted that was ever seen.
+/// How long a server must run before it believes a clock that is ahead without a reason.
+pub const LICENCE_CLOCK_BELIEVED_MS: u64 = 24 * 60 * 60 * 1000;
+/// How exactly the latest time and the time that the server ran are noted.
 pub const LICENCE_CLOCK_NOTED_MS: u64 = 60 * 60 * 1000;
 /// Licences that are installed at once. Beyond it: refused; files beyond it are not looked at.
 pub const LICENCES_MAX: usize = 32;

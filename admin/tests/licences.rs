@@ -92,6 +92,16 @@ fn the_eleventh_terminal_waits_and_gets_its_seat_with_a_licence() {
         json!({"product": "terminal", "entitled": 10, "used": 10, "excess": 0})
     );
     server.published(&admin);
+    let metrics = String::from_utf8(admin.get("/metrics").expect(200).body).expect("text");
+    for (state, seats) in [
+        ("entitled", 10),
+        ("held", 10),
+        ("excess", 0),
+        ("waiting", 2),
+    ] {
+        let line = format!("daybreak_admin_seats{{state=\"{state}\"}} {seats}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
     let problems = until("the problems", || {
         let problems = admin.get("/api/v1/problems").expect(200).json();
         let items = problems["items"].as_array().expect("items").clone();
@@ -293,11 +303,28 @@ fn a_lost_file_and_an_expiry_take_no_seat_away_and_are_warned_of() {
         (seat(&admin, &new), seat(&admin, &ids[11])),
         ("waiting".into(), "held".into())
     );
-    // Turning the clock back does not help.
+    // A clock that ran wild and is put right has done no harm.
+    warned(&server, "41 days ahead");
+    server.clock.set(now_ms);
+    install(&admin, &sign(&ending, &key(1)).expect("signed")).expect(201);
+    let found = licensing(&admin);
+    assert_eq!(
+        (&found["counts"][0]["entitled"], &found["warnings"]),
+        (&json!(12), &json!([]))
+    );
+    // One that stands for a day is believed, and turning it back does not help any more.
+    server.clock.set(now_ms + 41 * DAY_MS);
+    let again = || {
+        let licence = sign(&ending, &key(1)).expect("signed");
+        install(&server.admin(), &licence).expect(201);
+    };
+    again();
+    server.clock.pass(DAY_MS);
+    again();
     server.clock.set(now_ms);
     let server = server.restarted();
     let admin = server.admin();
-    warned(&server, "41 days behind");
+    warned(&server, "42 days behind");
     assert_eq!(licensing(&admin)["counts"][0]["entitled"], 10);
     // A new activation tells the right time.
     (ending.activation, ending.issued_ms, ending.valid_until_ms) =

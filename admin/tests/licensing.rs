@@ -2,8 +2,14 @@
 
 mod support;
 
+#[path = "licensing/clock.rs"]
+mod clock;
 #[path = "licensing/files.rs"]
 mod files;
+#[path = "licensing/pair.rs"]
+mod pair;
+#[path = "licensing/rules.rs"]
+mod rules;
 #[path = "licensing/seats.rs"]
 mod seats;
 #[path = "licensing/table.rs"]

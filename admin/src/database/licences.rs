@@ -1,9 +1,9 @@
-//! What is remembered of licences: which are installed, for whom, and the latest time that was seen.
+//! What is remembered of licences: which are installed, for whom, and what tells the time beside the clock.
 
 use rusqlite::{OptionalExtension, params};
 
 use super::{Database, DatabaseError};
-use crate::licensing::{InstallationId, Summary};
+use crate::licensing::{InstallationId, Summary, Witnesses};
 use crate::object::{Id, NodeId};
 
 /// What is remembered beside the licences.
@@ -13,10 +13,8 @@ pub struct LicensingRow {
     pub store: NodeId,
     /// The installation that licences were last installed for.
     pub installation: InstallationId,
-    /// The latest time that was seen, in milliseconds since 1970.
-    pub latest_ms: u64,
-    /// When the newest activation was made that was installed here.
-    pub issued_ms: u64,
+    /// What tells the time beside the clock.
+    pub witnesses: Witnesses,
 }
 
 impl Database {
@@ -48,30 +46,37 @@ impl Database {
 
     /// What is remembered beside them.
     pub fn licensing(&self) -> Result<Option<LicensingRow>, DatabaseError> {
-        let query = "SELECT store, installation, latest_ms, issued_ms FROM licensing";
+        let query = "SELECT store, installation, latest_ms, issued_ms, ran_ms FROM licensing";
         let row = self.connection.query_row(query, [], |row| {
             let texts = (row.get::<_, String>(0)?, row.get::<_, String>(1)?);
-            Ok((texts, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+            let time = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            let witnesses = Witnesses {
+                seen_ms: time(2)?,
+                issued_ms: time(3)?,
+                ran_ms: time(4)?,
+            };
+            Ok((texts, witnesses))
         });
-        let Some(((store, installation), latest_ms, issued_ms)) = row.optional()? else {
+        let Some(((store, installation), witnesses)) = row.optional()? else {
             return Ok(None);
         };
         let damaged = || DatabaseError::Damaged("the installation cannot be read".into());
         Ok(Some(LicensingRow {
             store: NodeId::parse(&store).ok_or_else(damaged)?,
             installation: InstallationId::parse(&installation).map_err(|_| damaged())?,
-            latest_ms: latest_ms.cast_unsigned(),
-            issued_ms: issued_ms.cast_unsigned(),
+            witnesses,
         }))
     }
 
     /// Remembers that.
     pub fn put_licensing(&self, row: &LicensingRow) -> Result<(), DatabaseError> {
-        let put = "INSERT OR REPLACE INTO licensing (only, store, installation, latest_ms, issued_ms) VALUES (1, ?1, ?2, ?3, ?4)";
-        let (latest_ms, issued_ms) = (row.latest_ms.cast_signed(), row.issued_ms.cast_signed());
+        let put = "INSERT OR REPLACE INTO licensing (only, store, installation, latest_ms, issued_ms, ran_ms) VALUES (1, ?1, ?2, ?3, ?4, ?5)";
         let (store, installation) = (row.store.to_string(), row.installation.to_string());
+        let witnesses = row.witnesses;
+        let times = [witnesses.seen_ms, witnesses.issued_ms, witnesses.ran_ms];
+        let [seen, issued, ran] = times.map(u64::cast_signed);
         self.connection
-            .execute(put, params![store, installation, latest_ms, issued_ms])?;
+            .execute(put, params![store, installation, seen, issued, ran])?;
         Ok(())
     }
 }

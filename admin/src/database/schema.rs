@@ -6,7 +6,7 @@ use super::DatabaseError;
 use crate::object::NodeId;
 
 /// Each entry brings the format to its number, counted from 1. Entries are never changed, only added.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "
     CREATE TABLE node (
         only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -172,6 +172,10 @@ const STEPS: [&str; 6] = [
         backup TEXT,
         error TEXT
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    -- How long this server has run since the newest activation.
+    ALTER TABLE licensing ADD COLUMN ran_ms INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::sync_counters;
 use crate::events::FollowerCounts;
+use crate::kind::{Body, Kind};
 use crate::licences::Known;
 use crate::licensing::Standing;
 use crate::peer::link::LinkStatus;
@@ -94,7 +95,7 @@ impl Counters {
         );
         registry.register(
             "seats",
-            "Seats: entitled (-1: any number), held by terminals, held beyond what is entitled",
+            "Seats: entitled (-1: any number), held by terminals, held beyond what is entitled; and terminals that wait for one",
             c.seats.clone(),
         );
         registry.register(
@@ -182,7 +183,7 @@ impl Counters {
     ) -> Result<String, core::fmt::Error> {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        for kind in crate::kind::Kind::ALL {
+        for kind in Kind::ALL {
             let label = OfKind {
                 kind: kind.word().to_owned(),
             };
@@ -198,10 +199,15 @@ impl Counters {
         self.publish_failing
             .set(i64::from(publication.error.is_some()));
         let entitled = site.entitlement().seats;
+        let terminals = site.table(Kind::Terminal).objects();
+        let waiting = terminals.filter(|object| {
+            matches!(&object.body, Body::Terminal(terminal) if terminal.enabled && !terminal.seat.is_held())
+        });
         for (state, number) in [
             ("entitled", entitled.number().map_or(-1, whole)),
             ("held", whole(site.seats())),
             ("excess", whole(entitled.excess(site.seats()))),
+            ("waiting", count(waiting.count())),
         ] {
             let label = SeatLabel {
                 state: state.to_owned(),

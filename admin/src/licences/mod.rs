@@ -24,8 +24,8 @@ use self::folder::Folder;
 use crate::configuration::{Actor, Configuration};
 use crate::database::{Database, DatabaseError, LicensingRow};
 use crate::licensing::{
-    InstallationId, KeyId, Licence, LicenceError, PairView, Situation, Status, Summary, VendorKeys,
-    status,
+    InstallationId, KeyId, Licence, LicenceClock, LicenceError, PairView, Situation, Status,
+    Summary, VendorKeys, Witnesses, status,
 };
 use crate::limits::{LICENCE_CLOCK_NOTED_MS, LICENCES_MAX};
 use crate::object::{Id, NodeId};
@@ -88,6 +88,7 @@ pub struct Licences {
     /// What this data directory was on another machine.
     moved_from: Mutex<Option<InstallationId>>,
     pair: Mutex<Option<PairView>>,
+    clock: Mutex<LicenceClock>,
     known: ArcSwap<Known>,
     /// Held while files and database change together.
     changing: Mutex<()>,
@@ -116,6 +117,15 @@ impl Licences {
                 "this data directory comes from another machine: it has a new Installation ID, and licences need a new activation"
             );
         }
+        // Where nothing is remembered, the clock is believed as it is.
+        let witnesses = before.map_or_else(
+            || Witnesses {
+                seen_ms: configuration.now_ms(),
+                ..Witnesses::default()
+            },
+            |row| row.witnesses,
+        );
+        let clock = LicenceClock::new(witnesses, configuration.running_ms());
         let licences = Licences {
             folder,
             configuration,
@@ -123,6 +133,7 @@ impl Licences {
             this,
             moved_from: Mutex::new(moved_from),
             pair: Mutex::default(),
+            clock: Mutex::new(clock),
             known: ArcSwap::from_pointee(Known::nothing(this)),
             changing: Mutex::default(),
         };
@@ -377,32 +388,39 @@ impl Licences {
         }
     }
 
-    /// The latest time that was ever seen, noted now and then. The vendor knows the time: with a later activation, its time counts
-    /// in the place of what was seen, so that a clock that once ran ahead does no harm for ever.
+    /// The time that it is at least, whatever the clock says; noted now and then. `issued_ms`: a licence is installed that was activated
+    /// then.
     fn note_time(&self, issued_ms: Option<u64>) -> Result<u64, InstallError> {
-        let now_ms = self.configuration.now_ms();
-        let row = self.configuration.with_database(Database::licensing)?;
+        let configuration = &self.configuration;
+        let mut clock = locked(&self.clock);
+        let (now_ms, running_ms) = (configuration.now_ms(), configuration.running_ms());
+        clock.look(now_ms, running_ms);
+        if let Some(issued_ms) = issued_ms {
+            clock.activated(issued_ms);
+            clock.look(now_ms, running_ms);
+        }
+        let row = configuration.with_database(Database::licensing)?;
         let mut next = row.unwrap_or(LicensingRow {
             store: self.store,
             installation: self.this,
-            latest_ms: now_ms,
-            issued_ms: 0,
+            witnesses: Witnesses::default(),
         });
-        if let Some(issued_ms) = issued_ms {
+        if issued_ms.is_some() {
             next.installation = self.this;
-            if issued_ms > next.issued_ms {
-                next.issued_ms = issued_ms;
-                next.latest_ms = now_ms.max(issued_ms);
-            }
         }
-        if now_ms > next.latest_ms.saturating_add(LICENCE_CLOCK_NOTED_MS) {
-            next.latest_ms = now_ms;
+        let (noted, found) = (next.witnesses, clock.witnesses());
+        let runs_on =
+            |noted: u64, found: u64| found.saturating_sub(noted) >= LICENCE_CLOCK_NOTED_MS;
+        if noted.issued_ms != found.issued_ms
+            || runs_on(noted.seen_ms, found.seen_ms)
+            || runs_on(noted.ran_ms, found.ran_ms)
+        {
+            next.witnesses = found;
         }
         if row != Some(next) {
-            self.configuration
-                .with_database(|database| database.put_licensing(&next))?;
+            configuration.with_database(|database| database.put_licensing(&next))?;
         }
-        Ok(next.latest_ms)
+        Ok(found.latest_ms())
     }
 }
 

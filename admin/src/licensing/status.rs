@@ -81,7 +81,7 @@ pub struct Situation<'a> {
     pub pair: Option<&'a PairView>,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
-    /// The latest time that was ever seen here: a clock that runs behind it was set back.
+    /// The time that it is at least, by what was witnessed: a clock that runs behind it was set back.
     pub latest_ms: u64,
 }
 
@@ -281,6 +281,8 @@ pub enum Warning {
     Lost(Id),
     /// The clock is behind what it was; by so many milliseconds.
     ClockSetBack(u64),
+    /// By the clock a licence has ended, and by nothing else: it is ahead of everything by so many milliseconds.
+    ClockAhead(u64),
     /// The licence is for another partner.
     PartnerChanged(Id),
 }
@@ -307,6 +309,11 @@ impl fmt::Display for Warning {
             Warning::ClockSetBack(by_ms) => write!(
                 f,
                 "the clock is {} days behind what it was: licences with an end are judged by the later time; set it right",
+                by_ms / DAY_MS
+            ),
+            Warning::ClockAhead(by_ms) => write!(
+                f,
+                "the clock is {} days ahead of what it was when this server ran last, and by it a licence has expired; if that is wrong, set it right within a day",
                 by_ms / DAY_MS
             ),
             Warning::PartnerChanged(id) => write!(
@@ -478,12 +485,11 @@ fn of_one(licences: &[Summary], product: Product) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// How many may use a product that is no connection: of all licences that go on, since what a terminal uses does not
-/// end with them.
+/// How many may use a product that is no connection: of all licences whose time has come, since what a terminal uses ends neither
+/// with a licence nor with the pair.
 fn used(situation: &Situation<'_>, standings: &[Standing], product: Product) -> Count {
     let licences = situation.installed.iter().zip(standings);
-    let going_on = licences
-        .filter(|(_, standing)| standing.goes_on() || matches!(standing, Standing::Outranked(_)));
+    let going_on = licences.filter(|(_, standing)| **standing != Standing::NotYetValid);
     let counts: Vec<u64> = going_on
         .map(|(licence, _)| licence.count(product))
         .chain(situation.lost.iter().map(|lost| lost.count(product)))
@@ -558,6 +564,20 @@ fn warnings(situation: &Situation<'_>, standings: &[Standing], now_ms: u64) -> V
     let behind_ms = situation.latest_ms.saturating_sub(situation.now_ms);
     if behind_ms > LICENCE_CLOCK_TOLERANCE_MS {
         warnings.push(Warning::ClockSetBack(behind_ms));
+    }
+    let ahead_ms = situation.now_ms.saturating_sub(situation.latest_ms);
+    let by_the_clock_alone =
+        situation
+            .installed
+            .iter()
+            .zip(standings)
+            .any(|(licence, standing)| {
+                let until_ms = licence.valid_until_ms;
+                *standing == Standing::Expired
+                    && until_ms.is_some_and(|until| until > situation.latest_ms)
+            });
+    if ahead_ms > LICENCE_CLOCK_TOLERANCE_MS && by_the_clock_alone {
+        warnings.push(Warning::ClockAhead(ahead_ms));
     }
     warnings
 }

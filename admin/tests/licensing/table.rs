@@ -181,9 +181,9 @@ fn full_redundancy_with_redundant_connections() {
 }
 
 const FULL: &str = "\
-alone                       not-paired                   none       10   boots, grants  10 10 10
-primary by hand             no-automatic-synchronization none       10   boots, grants  10 10 10
-secondary by hand           no-automatic-synchronization none       10   stands by      10 10 10
+alone                       not-paired                   none       10   boots, grants  3 4 5
+primary by hand             no-automatic-synchronization none       10   boots, grants  3 4 5
+secondary by hand           no-automatic-synchronization none       10   stands by      3 4 5
 primary, partner silent     partner-unknown              full       10   boots, grants  3 4 5
 secondary, partner silent   partner-unknown              full       10   boots, grants  3 4 5
 primary                     active                       full       50   boots, grants  3 4 5
@@ -205,9 +205,9 @@ fn mirrored() {
 }
 
 const MIRRORED: &str = "\
-alone                       not-paired                   none       10   boots, grants  10 10 10
-primary by hand             no-automatic-synchronization none       10   boots, grants  10 10 10
-secondary by hand           no-automatic-synchronization none       10   stands by      10 10 10
+alone                       not-paired                   none       10   boots, grants  3 4 5
+primary by hand             no-automatic-synchronization none       10   boots, grants  3 4 5
+secondary by hand           no-automatic-synchronization none       10   stands by      3 4 5
 primary, partner silent     partner-unknown              mirrored   10   boots, grants  3 4 5
 secondary, partner silent   partner-unknown              mirrored   10   boots          3 4 5
 primary                     active                       mirrored   50   boots, grants  3 4 5
@@ -225,9 +225,9 @@ fn enterprise() {
 }
 
 const ENTERPRISE: &str = "\
-alone                       not-paired                   none       10   boots, grants  10 10 10
-primary by hand             no-automatic-synchronization none       10   boots, grants  10 10 10
-secondary by hand           no-automatic-synchronization none       10   stands by      10 10 10
+alone                       not-paired                   none       10   boots, grants  3 4 5
+primary by hand             no-automatic-synchronization none       10   boots, grants  3 4 5
+secondary by hand           no-automatic-synchronization none       10   stands by      3 4 5
 primary, partner silent     partner-unknown              enterprise 10   boots, grants  3 4 5
 secondary, partner silent   partner-unknown              enterprise 10   boots, grants  3 4 5
 primary                     active                       enterprise any  boots, grants  3 4 5
@@ -438,7 +438,10 @@ fn what_runs_goes_on_after_an_expiry_and_nothing_new_is_granted() {
     ending.valid_until_ms = Some(NOW_MS + 40 * DAY_MS);
     let ending = [ending];
     let (_, pair) = pairs().remove(6);
-    let at = |days: u64| judged_at(&ending, pair.as_ref(), NOW_MS + days * DAY_MS, 0);
+    let at = |days: u64| {
+        let now_ms = NOW_MS + days * DAY_MS;
+        judged_at(&ending, pair.as_ref(), now_ms, now_ms)
+    };
 
     let fine = at(0);
     assert_eq!(
@@ -460,6 +463,21 @@ fn what_runs_goes_on_after_an_expiry_and_nothing_new_is_granted() {
         (Redundancy::Full, false)
     );
     assert_eq!(over.entitlement.instant_failover, Count::Of(30));
+}
+
+#[test]
+fn a_licence_that_has_ended_by_the_clock_alone_is_told_apart_from_one_that_has_ended() {
+    let mut ending = licence("none", &[1], &[("terminal-connection", 50)]);
+    ending.valid_until_ms = Some(NOW_MS + DAY_MS);
+    let ending = [ending];
+    let wild = judged_at(&ending, None, NOW_MS + 30 * DAY_MS, NOW_MS);
+    assert!(matches!(
+        wild.warnings[..],
+        [Warning::Expired(_), Warning::ClockAhead(by)] if by == 30 * DAY_MS
+    ));
+    assert_eq!(wild.entitlement.seats, Count::Of(10));
+    let over = judged_at(&ending, None, NOW_MS + 30 * DAY_MS, NOW_MS + 2 * DAY_MS);
+    assert!(matches!(over.warnings[..], [Warning::Expired(_)]));
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Server {
     }
 
     pub(crate) fn new() -> Self {
-        let clock = Arc::new(HandClock(1_700_000_000_000.into()));
+        let clock = Arc::new(HandClock::at(1_700_000_000_000));
         Server::start(tempfile::tempdir().expect("tempdir"), clock)
     }
 

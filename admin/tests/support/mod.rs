@@ -18,18 +18,38 @@ use daybreak_admin::object::{Id, Object};
 use serde_json::Value;
 
 /// A clock that goes when it is told to.
-#[derive(Debug)]
-pub(crate) struct HandClock(pub(crate) AtomicU64);
+#[derive(Debug, Default)]
+pub(crate) struct HandClock {
+    now_ms: AtomicU64,
+    running_ms: AtomicU64,
+}
 
 impl HandClock {
+    pub(crate) fn at(now_ms: u64) -> Self {
+        let clock = HandClock::default();
+        clock.set(now_ms);
+        clock
+    }
+
+    /// Somebody sets it.
     pub(crate) fn set(&self, now_ms: u64) {
-        self.0.store(now_ms, Ordering::Relaxed);
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Time goes by.
+    pub(crate) fn pass(&self, ms: u64) {
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+        self.running_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }
 
 impl Clock for HandClock {
     fn now_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    fn running_ms(&self) -> u64 {
+        self.running_ms.load(Ordering::Relaxed)
     }
 }
 
@@ -43,7 +63,7 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("tempdir");
-        let clock = Arc::new(HandClock(AtomicU64::new(1_000_000)));
+        let clock = Arc::new(HandClock::at(1_000_000));
         let configuration = open(&dir, &clock);
         Site {
             dir,
