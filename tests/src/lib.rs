@@ -22,6 +22,7 @@
 
 pub mod administration;
 pub mod client;
+pub mod clock;
 pub mod content;
 pub mod corpus;
 pub mod host;

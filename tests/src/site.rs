@@ -12,6 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::administration::Administration;
+use crate::clock::MovedClock;
 use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::process::Process;
@@ -127,6 +128,17 @@ impl Site {
     pub fn administration_on(&self, address: &str, args: &[&str]) -> Administration {
         let serve = ["serve", "--listen", address];
         let process = self.start_admin(&[&serve, args].concat());
+        Administration::of(process, self.host.clone())
+    }
+
+    /// The same on a free port, going by a clock that the test moves.
+    #[must_use]
+    pub fn administration_by(&self, clock: &MovedClock) -> Administration {
+        let mut command = self.command("daybreak-admin");
+        clock.rule(&mut command);
+        command.arg("--data").arg(&self.data);
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        let process = Process::start("daybreak-admin", command);
         Administration::of(process, self.host.clone())
     }
 

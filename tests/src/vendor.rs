@@ -59,21 +59,30 @@ impl Vendor {
     /// A new master licence.
     #[must_use]
     pub fn master(&self, redundancy: &str, products: &[(&str, u32)]) -> String {
+        self.master_with(redundancy, products, &[])
+    }
+
+    /// A new master licence that ends after so many days.
+    #[must_use]
+    pub fn ending(&self, redundancy: &str, products: &[(&str, u32)], days: u32) -> String {
+        let days = days.to_string();
+        self.master_with(redundancy, products, &["--valid-days", &days])
+    }
+
+    fn master_with(&self, redundancy: &str, products: &[(&str, u32)], more: &[&str]) -> String {
         let create = ["master", "--customer", "Plant", "--redundancy", redundancy];
-        let master = self.run(&create).trim().to_owned();
+        let master = self.run(&[&create[..], more].concat()).trim().to_owned();
         for (product, count) in products {
-            let count = count.to_string();
-            let _ = self.run(&[
-                "product",
-                "--master",
-                &master,
-                "--product",
-                product,
-                "--count",
-                &count,
-            ]);
+            self.add(&master, product, *count);
         }
         master
+    }
+
+    /// More of a product in a master licence: counts with the next activation.
+    pub fn add(&self, master: &str, product: &str, count: u32) {
+        let count = count.to_string();
+        let what = ["--master", master, "--product", product, "--count", &count];
+        let _ = self.run(&[&["product"], &what[..]].concat());
     }
 
     /// The file of an activation for these servers.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use daybreak_tests::administration::Api;
 use daybreak_tests::client::{Client, Fetch};
+use daybreak_tests::clock::MovedClock;
 use daybreak_tests::poll;
+use daybreak_tests::raw::RawClient;
 use daybreak_tests::site::{Engine, Site};
 use daybreak_tests::vendor::Vendor;
 use daybreak_tests::vm::{Firmware, Lan, MAC, SERVER};
@@ -54,7 +56,15 @@ fn the_eleventh_terminal_is_refused_without_a_licence_and_boots_with_one_without
     let mut administration = site.administration(&[]);
     let mut engine = site.engine(&[]);
     let api = administration.set_up();
-    let ids: Vec<String> = (1..=11).map(|number| terminal(&api, number)).collect();
+    let mut ids: Vec<String> = (1..=10).map(|number| terminal(&api, number)).collect();
+    // The last one has much to be told.
+    let servers = ["a", "b", "c", "d", "e"].map(|name| {
+        let server = json!({"name": name, "address": "terminals.plant.example", "protocol": "rdp"});
+        api.create("/api/v1/terminal-servers", &server)
+    });
+    let last =
+        json!({"name": "kiosk-11", "macs": [mac(11)], "settings": {"terminal_servers": servers}});
+    ids.push(api.create("/api/v1/terminals", &last));
     wait_until_served(&api, &engine);
 
     for number in 1..=10 {
@@ -105,14 +115,20 @@ fn the_eleventh_terminal_is_refused_without_a_licence_and_boots_with_one_without
     assert_eq!(told["name"], "kiosk-11");
     assert!(script(&engine, 11).contains("Nothing is chosen for terminal kiosk-11"));
 
-    // Its seat is taken away: it is refused again, and a newcomer gets it.
+    // Its seat is taken away while it boots: that is not interrupted. Then it is refused again, and a newcomer gets the seat.
     let twelfth = terminal(&api, 12);
+    let own = format!("terminals/{}.json", mac(11));
+    let whole = Fetch::new(Client::Curl, engine.address()).run(&own);
+    let boot = RawClient::new(engine.address()).hold(&own);
     api.delete(&format!("/api/v1/terminals/{}/seat", ids[10]))
         .expect(200);
     poll::until("the twelfth to boot", PATIENCE, || {
         configuration(&engine, Client::Curl, 12).0
     });
     assert!(configuration(&engine, Client::Curl, 11).0.is_none());
+    let content = boot.finish();
+    assert!(content.len() > 512, "it was not whole before");
+    assert_eq!(Some(content), whole.content);
     let seat = api
         .get(&format!("/api/v1/terminals/{twelfth}"))
         .expect(200)
@@ -164,6 +180,151 @@ fn a_seat_outlives_the_licence_and_a_template_of_the_site_gives_none() {
         (&licensing["counts"][0], &licensing["waiting"]),
         (&seats, &json!(1))
     );
+}
+
+#[test]
+fn an_expiry_a_clock_set_back_and_a_lost_file_refuse_nobody_who_holds_a_seat_and_are_warned_of() {
+    let site = Site::new();
+    let clock = MovedClock::ahead(0);
+    let administration = site.administration_by(&clock);
+    let engine = site.engine(&[]);
+    let api = administration.set_up();
+    let vendor = Vendor::new();
+    vendor.is_trusted_by(&site);
+    let licensing = || api.get("/api/v1/licensing").expect(200).json();
+    let installation = licensing()["servers"][0]["installation"].clone();
+    let installation = installation.as_str().expect("an identifier").to_owned();
+    let master = vendor.ending("none", &[("terminal-connection", 11)], 300);
+    let licence = vendor.activate(&master, &[&installation]);
+    api.send("POST", "/api/v1/licences", &json!({"licence": licence}))
+        .expect(201);
+    let ids: Vec<String> = (1..=11).map(|number| terminal(&api, number)).collect();
+    let waiting = terminal(&api, 12);
+    wait_until_served(&api, &engine);
+    let booted = || -> Vec<u32> {
+        let boots = |number: &u32| configuration(&engine, Client::Curl, *number).0.is_some();
+        (1..=12).filter(boots).collect()
+    };
+    let holders: Vec<u32> = (1..=11).collect();
+    let looked_at = || {
+        // Every few seconds, and after every change.
+        let group = api.create("/api/v1/terminal-groups", &json!({"name": "look"}));
+        api.delete(&format!("/api/v1/terminal-groups/{group}"))
+            .expect(204);
+    };
+    let wait_for_warning = |part: &str| {
+        looked_at();
+        poll::until(part, PATIENCE, || {
+            let warnings = licensing()["warnings"].to_string();
+            warnings.contains(part).then_some(())
+        });
+        let metrics = api.get("/metrics").expect(200).body;
+        assert!(!metrics.contains("daybreak_admin_licence_warnings 0"));
+    };
+    let seats = |entitled: u32, used: u32| {
+        let counts = licensing()["counts"][0].clone();
+        assert_eq!(
+            (&counts["entitled"], &counts["used"]),
+            (&json!(entitled), &json!(used))
+        );
+    };
+    assert_eq!(booted(), holders);
+    assert_eq!(licensing()["warnings"], json!([]));
+
+    clock.set(290);
+    wait_for_warning("expires in");
+    // Its time is over: nothing new, and nothing less.
+    clock.set(301);
+    wait_for_warning("has expired: terminals that hold a seat boot on");
+    wait_for_warning("the clock is 301 days ahead");
+    seats(10, 11);
+    assert_eq!(booted(), holders);
+    api.delete(&format!("/api/v1/terminals/{}/seat", ids[10]))
+        .expect(200);
+    let give = |id: &str| {
+        let path = format!("/api/v1/terminals/{id}/seat");
+        api.send("PUT", &path, &json!({})).status
+    };
+    assert_eq!((give(&ids[10]), give(&waiting)), (409, 409));
+
+    // It was the clock: put right, the licence holds again, and who waits boots.
+    clock.set(0);
+    looked_at();
+    let holders: Vec<u32> = (1..=10).chain([12]).collect();
+    poll::until("the licence to hold again", PATIENCE, || {
+        (booted() == holders).then_some(())
+    });
+    assert_eq!(licensing()["warnings"], json!([]));
+    seats(11, 11);
+    // Behind, it is warned of; a licence that holds goes on.
+    clock.set(-3);
+    wait_for_warning("days behind what it was");
+    seats(11, 11);
+    assert_eq!(booted(), holders);
+
+    let file = site.data().join(format!("keys/licences/{master}.licence"));
+    std::fs::remove_file(&file).expect("it is there");
+    wait_for_warning("is gone: install it again");
+    seats(10, 11);
+    wait_until_served(&api, &engine);
+    assert_eq!(booted(), holders);
+    // Somebody finds it again.
+    std::fs::write(&file, &licence).expect("own folder");
+    looked_at();
+    poll::until("the licence to hold again", PATIENCE, || {
+        (licensing()["counts"][0]["entitled"] == 11).then_some(())
+    });
+}
+
+#[test]
+fn a_terminal_that_nobody_saw_for_the_days_of_the_setting_makes_room_for_one_that_waits() {
+    let site = Site::new();
+    // Forty days ago.
+    let clock = MovedClock::ahead(-40);
+    let administration = site.administration_by(&clock);
+    let engine = site.engine(&[]);
+    let api = administration.set_up();
+    let days = json!({"key": "seat-days", "value": 30});
+    let _ = api.create("/api/v1/settings", &days);
+    let ids: Vec<String> = (1..=11).map(|number| terminal(&api, number)).collect();
+    wait_until_served(&api, &engine);
+    // All but the tenth boot today, by the engine's clock.
+    for number in 1..=9 {
+        assert!(configuration(&engine, Client::Curl, number).0.is_some());
+    }
+    assert!(configuration(&engine, Client::Curl, 11).0.is_none());
+    for id in &ids[..9] {
+        poll::until("the boot to be seen", PATIENCE, || {
+            let events = api
+                .get(&format!("/api/v1/events?terminal={id}"))
+                .expect(200);
+            let events = events.json();
+            events["items"]
+                .as_array()
+                .filter(|items| !items.is_empty())
+                .map(drop)
+        });
+    }
+
+    clock.set(0);
+    let tenth = format!("/api/v1/terminals/{}", ids[9]);
+    poll::until("the eleventh to boot", PATIENCE, || {
+        configuration(&engine, Client::Curl, 11).0
+    });
+    assert!(configuration(&engine, Client::Curl, 10).0.is_none());
+    for number in 1..=9 {
+        assert!(configuration(&engine, Client::Curl, number).0.is_some());
+    }
+    assert_eq!(
+        api.get(&tenth).expect(200).json()["body"]["seat"]["state"],
+        "waiting"
+    );
+    // It is back, and boots as soon as somebody makes room.
+    api.delete(&format!("/api/v1/terminals/{}", ids[0]))
+        .expect(204);
+    poll::until("the tenth to boot", PATIENCE, || {
+        configuration(&engine, Client::Curl, 10).0
+    });
 }
 
 #[test]

@@ -221,3 +221,170 @@ fn a_setting_lowers_what_the_licences_allow_and_a_secondary_can_switch_synchroni
         wait_until_booted(server, 1, &[1]);
     }
 }
+
+#[test]
+fn a_replaced_server_is_activated_again_with_its_new_installation_id_and_the_pair_is_whole() {
+    let (mut dead, survivor) = (Server::unlicensed("a"), Server::unlicensed("b"));
+    let vendor = Vendor::new();
+    for server in [&dead, &survivor] {
+        vendor.is_trusted_by(server.site());
+    }
+    let _ = pair(&dead, &survivor);
+    survivor.wait_for_state("in-sync");
+    let products = [
+        ("redundant-terminal-connection", 12),
+        ("instant-failover", 11),
+    ];
+    let master = vendor.master("full", &products);
+    let activated = vendor.activate(&master, &[&dead.installation(), &survivor.installation()]);
+    install(&dead, &activated);
+    wait_until_agreed([&dead, &survivor]);
+    let numbers: Vec<u32> = (1..=12).collect();
+    for number in &numbers {
+        let mut body = terminal(&format!("kiosk-{number}"), *number);
+        if *number <= 11 {
+            body["settings"] = json!({"instant_failover": true});
+        }
+        let _ = dead.api().create("/api/v1/terminals", &body);
+    }
+    wait_until_booted(&survivor, 12, &numbers);
+
+    // It is lost for good. Nothing ends on the other one, un-paired or not; there is only nothing new.
+    dead.kill();
+    dead.kill_engine();
+    survivor.wait_for_state("peer-unreachable");
+    assert_eq!(survivor.api().delete("/api/v1/sync/pairing").status, 204);
+    let waiting = survivor
+        .api()
+        .create("/api/v1/terminals", &terminal("kiosk-13", 13));
+    survivor.api().wait_until_published();
+    assert_eq!(booted(&survivor, 13), numbers);
+    assert_eq!(uses_failover(&survivor, 13), numbers[..11]);
+
+    // A new machine takes its place, and is filled; it has no licence yet.
+    let new = Server::unlicensed("c");
+    let _ = pair(&survivor, &new);
+    new.wait_for_state("in-sync");
+    poll::until("the licence to be for another partner", PATIENCE, || {
+        let warnings = survivor.licensing()["warnings"].to_string();
+        warnings.contains("is for another partner").then_some(())
+    });
+    assert!(new.terminal(&waiting).is_some());
+    assert_eq!(booted(&survivor, 13), numbers);
+    assert_eq!(new.status()["role"], "primary", "that of the dead one");
+
+    // Its Installation ID goes into a new activation. What was for the dead one is nothing to it.
+    vendor.is_trusted_by(new.site());
+    let stale = json!({"licence": activated});
+    let refused = new.api().send("POST", "/api/v1/licences", &stale);
+    assert_eq!(refused.expect(422).json()["code"], "licence_refused");
+    let told = &survivor.licensing()["servers"];
+    assert_eq!(told[1]["installation"], new.installation());
+    vendor.add(&master, "redundant-terminal-connection", 1);
+    let again = vendor.activate(&master, &[&survivor.installation(), &new.installation()]);
+    install(&new, &again);
+    wait_until_agreed([&survivor, &new]);
+    let all: Vec<u32> = (1..=13).collect();
+    for server in [&survivor, &new] {
+        server.wait_for_redundancy("full");
+        wait_until_booted(server, 13, &all);
+        let licensing = server.licensing();
+        assert_eq!(licensing["warnings"], json!([]));
+        assert_eq!(licensing["counts"][0]["used"], 13);
+        assert_eq!(uses_failover(server, 13), numbers[..11]);
+        let listed = server.api().get("/api/v1/licences").expect(200).json();
+        let items = listed["items"].as_array().expect("items");
+        assert_eq!((items.len(), &items[0]["activation"]), (1, &json!(2)));
+    }
+}
+
+/// Which of the terminals from 1 to `count` are told of two live sessions.
+fn uses_failover(server: &Server, count: u32) -> Vec<u32> {
+    let uses = |number: &u32| {
+        let name = format!("terminals/52:54:00:00:00:{number:02x}.json");
+        let fetched = Fetch::new(Client::Curl, server.tftp()).run(&name);
+        let file = fetched
+            .content
+            .and_then(|json| serde_json::from_slice(&json).ok());
+        file.is_some_and(|file: Value| file["instant_failover"] == true)
+    };
+    (1..=count).filter(uses).collect()
+}
+
+#[test]
+fn seats_that_both_servers_granted_while_they_were_parted_are_kept_and_nothing_new_until_it_is_mended()
+ {
+    let (mut a, mut b) = (Server::unlicensed("a"), Server::unlicensed("b"));
+    let vendor = Vendor::new();
+    for server in [&a, &b] {
+        vendor.is_trusted_by(server.site());
+    }
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let master = vendor.master("full", &[("redundant-terminal-connection", 12)]);
+    let both = [a.installation(), b.installation()];
+    let both = both.each_ref().map(String::as_str);
+    install(&a, &vendor.activate(&master, &both));
+    wait_until_agreed([&a, &b]);
+    let make = |server: &Server, number| {
+        let body = terminal(&format!("kiosk-{number}"), number);
+        server.api().create("/api/v1/terminals", &body)
+    };
+    let seat = |server: &Server, id: &str| {
+        server.terminal(id).expect("it is there")["seat"]["state"].clone()
+    };
+    let ids: Vec<String> = (1..=11).map(|number| make(&a, number)).collect();
+    poll::until("the last terminal on b", PATIENCE, || b.terminal(&ids[10]));
+
+    // Parted. Each gives the last seat that it knows of, and no more.
+    b.stop();
+    let of_a = [12, 13].map(|number| make(&a, number));
+    a.api().wait_until_published();
+    assert_eq!(of_a.each_ref().map(|id| seat(&a, id)), ["held", "waiting"]);
+    a.stop();
+    b.start();
+    let of_b = [14, 15].map(|number| make(&b, number));
+    b.api().wait_until_published();
+    assert_eq!(of_b.each_ref().map(|id| seat(&b, id)), ["held", "waiting"]);
+
+    // Healed: who holds a seat boots, from both; what is too much is shown on both.
+    a.start();
+    let held: Vec<u32> = (1..=12).chain([14]).collect();
+    let counts = |used: u32, excess: u32| json!({"product": "terminal", "entitled": 12, "used": used, "excess": excess});
+    for server in [&a, &b] {
+        server.wait_for_state("in-sync");
+        wait_until_booted(server, 15, &held);
+        let licensing = server.licensing();
+        assert_eq!(licensing["counts"][0], counts(13, 1));
+        assert_eq!(licensing["waiting"], 2);
+    }
+    // Neither new seats nor the one that becomes free: that only mends it.
+    let new = make(&b, 16);
+    assert_eq!(seat(&b, &new), "waiting");
+    let give = |server: &Server, id: &str| {
+        let path = format!("/api/v1/terminals/{id}/seat");
+        server.api().send("PUT", &path, &json!({}))
+    };
+    assert_eq!(give(&a, &of_a[1]).expect(409).json()["code"], "no_seat");
+    a.api()
+        .delete(&format!("/api/v1/terminals/{}", ids[0]))
+        .expect(204);
+    let held: Vec<u32> = (2..=12).chain([14]).collect();
+    for server in [&a, &b] {
+        wait_until_booted(server, 16, &held);
+        assert_eq!(server.licensing()["counts"][0], counts(12, 0));
+    }
+
+    // Mended: whoever waits boots, from both, with no restart; and both have given the same seats.
+    vendor.add(&master, "redundant-terminal-connection", 2);
+    install(&b, &vendor.activate(&master, &both));
+    let held: Vec<u32> = (2..=15).collect();
+    for server in [&a, &b] {
+        wait_until_booted(server, 16, &held);
+    }
+    for server in [&a, &b] {
+        server.wait_for_state("in-sync");
+        assert_eq!(seat(server, &new), "waiting");
+        assert_eq!(server.licensing()["counts"][0]["excess"], 0);
+    }
+}
