@@ -230,6 +230,12 @@ pub const HINT_SCOPES_MAX: usize = 64;
 /// Images of which the hashes of all pieces are in memory while they are sent. Beyond it: the one that was not used for longest
 /// is read again when the next piece is asked for.
 pub const IMAGE_TREES_KEPT: usize = 8;
+/// Octets of an image that the link reads at once, to be able to send its first piece or to check what has come. Beyond it: messages
+/// and changes go first.
+pub const IMAGE_READ_AT_ONCE_BYTES: u64 = 8 << 20;
+/// Octets of an image that arrives after which the disk is to have them. So the end of a large one does not keep the link, or an
+/// operator's change, until all of it is written.
+pub const IMAGE_SYNCED_EVERY_BYTES: u64 = 64 << 20;
 /// Images that are hashed while they arrive. Beyond it: they are read again when they are complete.
 pub const IMAGES_HASHED_AT_ONCE: usize = 16;
 

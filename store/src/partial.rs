@@ -123,20 +123,33 @@ impl<'s, D: Disk> Partial<'s, D> {
     /// The hash of what there is, read from the disk.
     pub fn hash(&self, progress: Progress<'_>) -> Result<ImageHash, StoreError> {
         let mut hasher = blake3::Hasher::new();
-        let mut buf = vec![0; COPY_BYTES];
-        let mut at = 0;
         loop {
-            let read = self.store.disk.read_at(&self.file, at, &mut buf);
-            let count = read.map_err(StoreError::io("cannot read", &self.path))?;
-            if count == 0 {
+            let before = hasher.count();
+            if self.hash_more(&mut hasher, COPY_BYTES as u64)? {
                 return Ok(ImageHash::from_bytes(*hasher.finalize().as_bytes()));
             }
-            hasher.update(&buf[..count]);
-            at += count as u64;
-            if progress(count as u64).is_break() {
+            if progress(hasher.count() - before).is_break() {
                 return Err(StoreError::Interrupted);
             }
         }
+    }
+
+    /// Goes on to hash what there is, read from the disk, where `hasher` is: for about so many octets. Says whether that was all.
+    pub fn hash_more(&self, hasher: &mut blake3::Hasher, octets: u64) -> Result<bool, StoreError> {
+        let until = hasher.count() + octets;
+        let mut buf = vec![0; COPY_BYTES];
+        while hasher.count() < until {
+            let read = self
+                .store
+                .disk
+                .read_at(&self.file, hasher.count(), &mut buf);
+            let count = read.map_err(StoreError::io("cannot read", &self.path))?;
+            if count == 0 {
+                return Ok(true);
+            }
+            hasher.update(&buf[..count]);
+        }
+        Ok(false)
     }
 
     /// It is complete: what can get a name now. `hash` is what [`Partial::hash`] gave.

@@ -6,6 +6,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::task::Poll;
 
 use crate::{
     Body, Book, Completion, Digest, Head, Heads, ImageRef, Mark, NodeId, ObjectKey, Row, Stamp,
@@ -138,10 +139,12 @@ pub trait Host {
     fn pieces(&mut self, image: ImageRef) -> Result<u32, HostError>;
     /// Keeps the next piece, which was verified.
     fn put_piece(&mut self, image: ImageRef, index: u32, octets: &[u8]) -> Result<(), HostError>;
-    /// All pieces are there: makes it an image of the store.
-    fn finish_image(&mut self, image: ImageRef) -> Result<(), HostError>;
-    /// A piece, with its proof ([`Tree::proof`](crate::Tree::proof)); `None` if the image is not here, or damaged.
-    fn piece(&mut self, image: ImageRef, index: u32) -> Result<Option<Piece>, HostError>;
+    /// All pieces are there: makes it an image of the store. `Pending`: a part of that is done, and the next is when this is called
+    /// again, so that a large image does not keep the session from everything else.
+    fn finish_image(&mut self, image: ImageRef) -> Result<Poll<()>, HostError>;
+    /// A piece, with its proof ([`Tree::proof`](crate::Tree::proof)); `None` if the image is not here, or damaged. `Pending`: a part of
+    /// the image was read for that, and the next is when this is called again.
+    fn piece(&mut self, image: ImageRef, index: u32) -> Result<Poll<Option<Piece>>, HostError>;
 }
 
 /// What a server makes of another's rows. `book` is as it is afterwards; `mine` gives the row that is there.

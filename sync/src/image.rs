@@ -50,6 +50,13 @@ pub struct Tree {
     nodes: Vec<ChainingValue>,
 }
 
+/// A tree while its image is read: piece by piece, so that who reads does other things in between.
+#[derive(Clone, Debug)]
+pub struct Planting {
+    image: ImageRef,
+    leaves: Vec<ChainingValue>,
+}
+
 /// What was read is not the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the image's content does not have its hash")]
@@ -143,24 +150,12 @@ impl Tree {
         image: ImageRef,
         mut read: impl FnMut(u32) -> Result<Vec<u8>, E>,
     ) -> Result<Self, E> {
-        let mut leaves = Vec::new();
-        for index in 0..image.pieces() {
-            let octets = read(index)?;
-            if octets.len() != image.piece_bytes(index) {
-                return Err(Damaged.into());
+        let mut planting = Planting::new(image);
+        loop {
+            if let Some(tree) = planting.push(&read(planting.next_piece())?)? {
+                return Ok(tree);
             }
-            if image.pieces() == 1 {
-                let nodes = Vec::new();
-                let whole = image.holds(0, &octets, &[]);
-                return whole.then_some(Tree { image, nodes }).ok_or(Damaged.into());
-            }
-            leaves.push(leaf(index, &octets));
         }
-        let mut nodes = Vec::with_capacity(2 * leaves.len());
-        let root = plant(&mut nodes, &leaves, image.bytes);
-        // The first node stands for the root, which is the hash and nobody's sibling.
-        let whole = root.is_some_and(|hash| hash == image.hash.0);
-        whole.then_some(Tree { image, nodes }).ok_or(Damaged.into())
     }
 
     /// The image.
@@ -196,6 +191,52 @@ impl Tree {
         }
         let whole = self.image.holds(index, octets, &proof);
         whole.then_some(proof).ok_or(Damaged)
+    }
+}
+
+impl Planting {
+    /// Nothing of it was read yet.
+    #[must_use]
+    pub fn new(image: ImageRef) -> Self {
+        let leaves = Vec::new();
+        Planting { image, leaves }
+    }
+
+    /// The image.
+    #[must_use]
+    pub fn image(&self) -> ImageRef {
+        self.image
+    }
+
+    /// Which piece is to be read next.
+    #[must_use]
+    pub fn next_piece(&self) -> u32 {
+        u32::try_from(self.leaves.len()).expect("bounded by the largest image")
+    }
+
+    /// These are the octets of the next piece. After the last one, the tree: if it was the image.
+    ///
+    /// # Errors
+    /// [`Damaged`]: it was not.
+    pub fn push(&mut self, octets: &[u8]) -> Result<Option<Tree>, Damaged> {
+        let (image, index) = (self.image, self.next_piece());
+        if octets.len() != image.piece_bytes(index) {
+            return Err(Damaged);
+        }
+        if image.pieces() == 1 {
+            let nodes = Vec::new();
+            let whole = image.holds(0, octets, &[]);
+            return whole.then_some(Some(Tree { image, nodes })).ok_or(Damaged);
+        }
+        self.leaves.push(leaf(index, octets));
+        if self.next_piece() < image.pieces() {
+            return Ok(None);
+        }
+        let mut nodes = Vec::with_capacity(2 * self.leaves.len());
+        let root = plant(&mut nodes, &self.leaves, image.bytes);
+        // The first node stands for the root, which is the hash and nobody's sibling.
+        let whole = root.is_some_and(|hash| hash == image.hash.0);
+        whole.then_some(Some(Tree { image, nodes })).ok_or(Damaged)
     }
 }
 

@@ -31,7 +31,7 @@ mod version;
 pub mod wire;
 
 pub use book::{Book, Completion, Digest, Head, Heads, Mark};
-pub use image::{Damaged, ImageHash, ImageRef, Step, Tree};
+pub use image::{Damaged, ImageHash, ImageRef, Planting, Step, Tree};
 pub use key::ObjectKey;
 pub use node::NodeId;
 pub use row::{Body, Merged, Row, Value};

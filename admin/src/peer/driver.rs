@@ -246,7 +246,13 @@ impl Driver {
 
     fn deadline(&self) -> Instant {
         let session = self.session.as_ref().and_then(Session::poll_timeout);
-        let session = session.map(|time| self.start + time);
+        let speaks = self.session.as_ref().filter(|_| !self.blocked);
+        let speaks = speaks.and_then(Session::speaks_at);
+        let session = session
+            .into_iter()
+            .chain(speaks)
+            .map(|time| self.start + time)
+            .min();
         let dial =
             (self.dials() && self.connection.is_none() && !self.dialing).then_some(self.dial_at);
         let code = self.shown.until().map(|(until, _)| until);
@@ -424,7 +430,8 @@ impl Driver {
             (self.tells.published)();
         }
         let closes = self.session.as_ref().is_some_and(Session::wants_close);
-        if closes && !self.blocked {
+        let unheard = self.session.as_ref().is_some_and(Session::is_unheard);
+        if closes && (unheard || !self.blocked) {
             let refused = self.session.as_ref().map(Session::state);
             self.disconnect(None);
             if matches!(

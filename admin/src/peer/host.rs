@@ -3,21 +3,23 @@
 //! Rows are written by [`Configuration::take_in`], in one transaction with the books; images go through the store's own
 //! ways. A piece of an image may be lost with the power: when all are here, the hash of the whole is looked at.
 
-use core::ops::ControlFlow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::task::Poll;
 
 use daybreak_store::{Store, StoreError};
 use daybreak_sync::host::{Batch, Changes, Host, HostError, Piece, Taken, Trace};
 use daybreak_sync::limits::PIECE_BYTES;
 use daybreak_sync::{
-    Book, Damaged, Digest, Head, ImageHash, ImageRef, NodeId, ObjectKey, Row, Tree,
+    Book, Damaged, Digest, Head, ImageHash, ImageRef, NodeId, ObjectKey, Planting, Row, Tree,
 };
 
 use crate::configuration::Configuration;
 use crate::database::{Database, DatabaseError};
 use crate::file::stored_hash;
-use crate::limits::{IMAGE_TREES_KEPT, IMAGES_HASHED_AT_ONCE};
+use crate::limits::{
+    IMAGE_READ_AT_ONCE_BYTES, IMAGE_SYNCED_EVERY_BYTES, IMAGE_TREES_KEPT, IMAGES_HASHED_AT_ONCE,
+};
 
 /// See the module.
 pub struct Server {
@@ -25,7 +27,9 @@ pub struct Server {
     store: Store,
     /// Hashes of images that are being sent, the one that was used last at the end.
     trees: VecDeque<Tree>,
-    /// What of an image that arrives was hashed already, as long as this process has seen all of it.
+    /// Images that are read for their hashes, the one that was begun last at the end.
+    planting: VecDeque<Planting>,
+    /// What of an image that arrives was hashed already: as it came, or, if that was to another process, since it is complete.
     arriving: HashMap<ImageHash, blake3::Hasher>,
     /// Images that were found damaged here, to be fetched again.
     lost: Vec<ImageRef>,
@@ -55,6 +59,7 @@ impl Server {
             configuration,
             store,
             trees: VecDeque::new(),
+            planting: VecDeque::new(),
             arriving: HashMap::new(),
             lost: Vec::new(),
         }
@@ -75,6 +80,11 @@ impl Server {
         !self.lost.is_empty()
     }
 
+    /// The wall clock.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.configuration.now_ms()
+    }
+
     fn read<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, DatabaseError>,
@@ -86,27 +96,51 @@ impl Server {
         self.store.has_image(&stored_hash(image), image.bytes)
     }
 
-    /// The hashes of an image that is here and whole.
-    fn tree(&mut self, image: ImageRef) -> Result<Option<&Tree>, HostError> {
-        match self.trees.iter().position(|tree| tree.image() == image) {
-            Some(at) => {
-                let tree = self.trees.remove(at).expect("it is there");
-                self.trees.push_back(tree);
-            }
-            None => {
-                let store = &self.store;
-                let read = Tree::read(image, |index| read_piece(store, image, index));
-                match read {
-                    Ok(tree) => self.trees.push_back(tree),
-                    Err(Unread::Damaged) => return Ok(None),
-                    Err(Unread::Failed(error)) => return Err(failed(&error)),
-                }
-                if self.trees.len() > IMAGE_TREES_KEPT {
-                    self.trees.pop_front();
-                }
+    fn keep_hashing(&mut self, image: ImageRef, hasher: blake3::Hasher) {
+        if self.arriving.len() >= IMAGES_HASHED_AT_ONCE {
+            self.arriving.clear();
+        }
+        self.arriving.insert(image.hash, hasher);
+    }
+
+    /// Has the hashes of an image among `trees`, if it is whole. One that is large is read over many calls.
+    fn prepare(&mut self, image: ImageRef) -> Result<Poll<()>, HostError> {
+        let kept = self.trees.iter().position(|tree| tree.image() == image);
+        let tree = match kept.and_then(|at| self.trees.remove(at)) {
+            Some(tree) => tree,
+            None => match self.plant(image) {
+                Ok(Poll::Ready(tree)) => tree,
+                Ok(Poll::Pending) => return Ok(Poll::Pending),
+                Err(Unread::Damaged) => return Ok(Poll::Ready(())),
+                Err(Unread::Failed(error)) => return Err(failed(&error)),
+            },
+        };
+        if self.trees.len() >= IMAGE_TREES_KEPT {
+            self.trees.pop_front();
+        }
+        self.trees.push_back(tree);
+        Ok(Poll::Ready(()))
+    }
+
+    /// Reads the next part of an image.
+    fn plant(&mut self, image: ImageRef) -> Result<Poll<Tree>, Unread> {
+        let begun = self
+            .planting
+            .iter()
+            .position(|begun| begun.image() == image);
+        let begun = begun.and_then(|at| self.planting.remove(at));
+        let mut planting = begun.unwrap_or_else(|| Planting::new(image));
+        for _ in 0..IMAGE_READ_AT_ONCE_BYTES / PIECE_BYTES as u64 {
+            let octets = read_piece(&self.store, image, planting.next_piece())?;
+            if let Some(tree) = planting.push(&octets)? {
+                return Ok(Poll::Ready(tree));
             }
         }
-        Ok(self.trees.back())
+        if self.planting.len() >= IMAGE_TREES_KEPT {
+            self.planting.pop_front();
+        }
+        self.planting.push_back(planting);
+        Ok(Poll::Pending)
     }
 }
 
@@ -231,6 +265,9 @@ impl Host for Server {
                 return Ok(false);
             }
             partial.append_unsynced(octets)?;
+            if partial.len() % IMAGE_SYNCED_EVERY_BYTES == 0 {
+                partial.sync()?;
+            }
             Ok(true)
         };
         match write() {
@@ -245,10 +282,7 @@ impl Host for Server {
             Err(error) => return Err(failed(&error)),
         }
         if index == 0 {
-            if self.arriving.len() >= IMAGES_HASHED_AT_ONCE {
-                self.arriving.clear();
-            }
-            self.arriving.insert(image.hash, blake3::Hasher::new());
+            self.keep_hashing(image, blake3::Hasher::new());
         }
         if let Some(hasher) = self.arriving.get_mut(&image.hash) {
             hasher.update(octets);
@@ -256,30 +290,32 @@ impl Host for Server {
         Ok(())
     }
 
-    fn finish_image(&mut self, image: ImageRef) -> Result<(), HostError> {
-        let hasher = self.arriving.remove(&image.hash);
-        let finish = || {
+    fn finish_image(&mut self, image: ImageRef) -> Result<Poll<()>, HostError> {
+        let mut hasher = self.arriving.remove(&image.hash).unwrap_or_default();
+        let mut finish = || {
             let Some(partial) = self.store.open_partial(number(image))? else {
-                return Ok(false);
+                return Ok(Some(false));
             };
-            partial.sync()?;
-            let hash = match hasher.filter(|hasher| hasher.count() == partial.len()) {
-                Some(hasher) => {
-                    daybreak_store::ImageHash::from_bytes(*hasher.finalize().as_bytes())
-                }
-                None => partial.hash(&mut |_| ControlFlow::Continue(()))?,
-            };
+            if !partial.hash_more(&mut hasher, IMAGE_READ_AT_ONCE_BYTES)? {
+                return Ok(None);
+            }
+            let hash = daybreak_store::ImageHash::from_bytes(*hasher.finalize().as_bytes());
             if hash != stored_hash(image) {
                 partial.remove()?;
-                return Ok(false);
+                return Ok(Some(false));
             }
+            partial.sync()?;
             let staged = partial.into_staged(hash)?;
             self.store.begin()?.keep(staged)?;
-            Ok(true)
+            Ok(Some(true))
         };
         match finish() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(HostError::Failed(format!(
+            Ok(Some(true)) => Ok(Poll::Ready(())),
+            Ok(None) => {
+                self.keep_hashing(image, hasher);
+                Ok(Poll::Pending)
+            }
+            Ok(Some(false)) => Err(HostError::Failed(format!(
                 "image {} did not reach the disk whole; it is fetched again",
                 image.hash
             ))),
@@ -287,18 +323,22 @@ impl Host for Server {
         }
     }
 
-    fn piece(&mut self, image: ImageRef, index: u32) -> Result<Option<Piece>, HostError> {
+    fn piece(&mut self, image: ImageRef, index: u32) -> Result<Poll<Option<Piece>>, HostError> {
         if !self.is_stored(image) || index >= image.pieces() {
-            return Ok(None);
+            return Ok(Poll::Ready(None));
+        }
+        if self.prepare(image)?.is_pending() {
+            return Ok(Poll::Pending);
         }
         let octets = match read_piece(&self.store, image, index) {
             Ok(octets) => octets,
             Err(Unread::Damaged) => Vec::new(),
             Err(Unread::Failed(error)) => return Err(failed(&error)),
         };
-        let proof = self.tree(image)?.map(|tree| tree.proof(index, &octets));
+        let tree = self.trees.iter().find(|tree| tree.image() == image);
+        let proof = tree.map(|tree| tree.proof(index, &octets));
         if let Some(Ok(proof)) = proof {
-            return Ok(Some(Piece { octets, proof }));
+            return Ok(Poll::Ready(Some(Piece { octets, proof })));
         }
         self.trees.retain(|tree| tree.image() != image);
         let aside = self.store.put_aside(stored_hash(image));
@@ -307,6 +347,6 @@ impl Host for Server {
             tracing::error!(%image, "an image is damaged; it is fetched from the other server");
         }
         self.lost.push(image);
-        Ok(None)
+        Ok(Poll::Ready(None))
     }
 }

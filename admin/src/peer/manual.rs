@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Instant;
 
 use daybreak_store::{ImageHash, Store};
 use daybreak_sync::host::{Host, HostError};
-use daybreak_sync::limits::{PAGE_MAX, PIECE_TRIES_MAX};
+use daybreak_sync::limits::{PAGE_MAX, PIECE_TRIES_MAX, PING_EVERY};
 use daybreak_sync::manual::{Inventory, Item, OutOfDate, Part, Plan, Run, RunProgress};
 use daybreak_sync::wire::{Frames, Message, Page, VERSIONS};
 use daybreak_sync::{Completion, ImageRef, ObjectKey, Row};
@@ -206,15 +207,22 @@ impl Source {
                 .write_all(&octets)
                 .await
                 .map_err(|error| other(&error))?;
-            self.stream.flush().await.map_err(|error| other(&error))?;
-            next_message(&mut self.stream, &mut self.frames)
-                .await
-                .map_err(|error| other(&error))?
-                .ok_or_else(|| other(&"it has closed the connection"))
+            self.stream.flush().await.map_err(|error| other(&error))
         };
-        tokio::time::timeout(MANUAL_SILENCE_MAX, asking)
-            .await
-            .map_err(|_| other(&"it does not answer"))?
+        let silent = || other(&"it does not answer");
+        let asked = tokio::time::timeout(MANUAL_SILENCE_MAX, asking).await;
+        asked.map_err(|_| silent())??;
+        loop {
+            let next = next_message(&mut self.stream, &mut self.frames);
+            let next = tokio::time::timeout(MANUAL_SILENCE_MAX, next).await;
+            match next.map_err(|_| silent())? {
+                // It is reading a large image.
+                Ok(Some(Message::Ping { .. })) => {}
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => return Err(other(&"it has closed the connection")),
+                Err(error) => return Err(other(&error)),
+            }
+        }
     }
 
     /// Every row there.
@@ -273,7 +281,10 @@ impl Source {
                 _ => return Err(ManualError::NoImage(ImageRefText(image))),
             }
         }
-        Ok(host.finish_image(image)?)
+        while host.finish_image(image)?.is_pending() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 }
 
@@ -306,25 +317,42 @@ pub(super) async fn serve(mut stream: Box<dyn Stream>, mut host: Server) {
         let Ok(Ok(Some(message))) = tokio::time::timeout(MANUAL_SILENCE_MAX, next).await else {
             return;
         };
-        let Ok(Some(answer)) = answer(message, &mut host) else {
-            return;
+        let mut said_at = Instant::now();
+        let answer = loop {
+            match answer(&message, &mut host) {
+                Ok(Poll::Ready(Some(answer))) => break answer,
+                Ok(Poll::Ready(None)) | Err(_) => return,
+                Ok(Poll::Pending) => {}
+            }
+            if said_at.elapsed() >= PING_EVERY {
+                said_at = Instant::now();
+                let wall_ms = host.now_ms();
+                if !send(&mut stream, &Message::Ping { wall_ms }).await {
+                    return;
+                }
+            }
+            // The link is on this thread, too.
+            tokio::task::yield_now().await;
         };
-        let octets = answer.encode(*VERSIONS.end());
-        let sending = async {
-            stream.write_all(&octets).await?;
-            stream.flush().await
-        };
-        if !matches!(
-            tokio::time::timeout(MANUAL_SILENCE_MAX, sending).await,
-            Ok(Ok(()))
-        ) {
+        if !send(&mut stream, &answer).await {
             return;
         }
     }
 }
 
-fn answer(message: Message, host: &mut Server) -> Result<Option<Message>, HostError> {
-    Ok(Some(match message {
+/// Whether it was sent.
+async fn send(stream: &mut Box<dyn Stream>, message: &Message) -> bool {
+    let octets = message.encode(*VERSIONS.end());
+    let sending = async {
+        stream.write_all(&octets).await?;
+        stream.flush().await
+    };
+    let sent = tokio::time::timeout(MANUAL_SILENCE_MAX, sending).await;
+    matches!(sent, Ok(Ok(())))
+}
+
+fn answer(message: &Message, host: &mut Server) -> Result<Poll<Option<Message>>, HostError> {
+    Ok(Poll::Ready(Some(match message {
         Message::Compare { after } => {
             let (book, rows) = host.page(after.as_ref(), PAGE_MAX)?;
             let last = rows.len() < PAGE_MAX;
@@ -337,7 +365,7 @@ fn answer(message: Message, host: &mut Server) -> Result<Option<Message>, HostEr
         }
         Message::Fetch(keys) => {
             let (mut rows, mut answered, mut bytes) = (Vec::new(), 0, 0);
-            for key in &keys {
+            for key in keys {
                 if let Some(row) = host.row(key)? {
                     let bodies = row.values().iter().filter_map(|value| value.body.as_ref());
                     bytes += bodies
@@ -357,17 +385,18 @@ fn answer(message: Message, host: &mut Server) -> Result<Option<Message>, HostEr
                 rows,
             }
         }
-        Message::Ask { image, index } => match host.piece(image, index)? {
-            Some(piece) => Message::Piece {
+        Message::Ask { image, index } => match host.piece(*image, *index)? {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Some(piece)) => Message::Piece {
                 hash: image.hash,
-                index,
+                index: *index,
                 proof: piece.proof,
                 octets: piece.octets,
             },
-            None => Message::NoPiece { hash: image.hash },
+            Poll::Ready(None) => Message::NoPiece { hash: image.hash },
         },
-        _ => return Ok(None),
-    }))
+        _ => return Ok(Poll::Ready(None)),
+    })))
 }
 
 /// This server, which is to be made the same as another.

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::task::Poll;
 use core::time::Duration;
 
 use super::{Event, Now, Session};
@@ -89,11 +90,19 @@ impl Fetcher {
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         let asks = self.in_flight < PIECES_IN_FLIGHT && self.next_to_ask().is_some();
         let pace = asks.then(|| self.pace.opens_at());
+        let finishes = self.next_to_finish().map(|_| Duration::ZERO);
         self.resting
             .iter()
             .map(|(until, _)| *until)
             .chain(pace)
+            .chain(finishes)
             .min()
+    }
+
+    /// One that is here, and that the host has not finished yet.
+    fn next_to_finish(&self) -> Option<usize> {
+        let is_here = |running: &Running| running.kept >= running.image.pieces();
+        self.running.iter().position(is_here)
     }
 
     /// The one of which the least is on its way.
@@ -130,6 +139,9 @@ impl Session {
             .map(|(_, image)| image)
             .collect();
         fetcher.queue.extend(due);
+        if let Some(at) = self.fetcher.next_to_finish() {
+            self.finish(now, at, host);
+        }
         while self.fetcher.running.len() < IMAGES_AT_ONCE
             && let Some(image) = self.fetcher.queue.pop_front()
         {
@@ -235,7 +247,8 @@ impl Session {
     fn finish<H: Host>(&mut self, now: Now, at: usize, host: &mut H) {
         let image = self.fetcher.running[at].image;
         match host.finish_image(image) {
-            Ok(()) => {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(())) => {
                 self.fetcher.running.remove(at);
                 self.note(Event::Fetched(image));
                 self.arrived(now, image, host);

@@ -143,13 +143,26 @@ struct Link {
     greeted: bool,
     heard_at: Duration,
     sent_at: Duration,
+    /// When this session was last called.
+    awake_at: Duration,
     outbox: VecDeque<Message>,
     /// The books have changed since the peer was told.
     heads_due: bool,
     closing: bool,
+    /// The peer said nothing for so long that it will not hear anything either.
+    silent: bool,
     /// An unexplained difference was looked at: once for each connection.
     compared: bool,
     skew_told: bool,
+}
+
+impl Link {
+    /// This session is called. Whoever was not for longer than it asked for was kept, by a slow disk, say, and has heard nothing
+    /// meanwhile: that is not the peer's silence.
+    fn wake(&mut self, now: Duration) {
+        self.heard_at += now.saturating_sub(self.awake_at + PING_EVERY);
+        self.awake_at = self.awake_at.max(now);
+    }
 }
 
 impl Session {
@@ -207,9 +220,11 @@ impl Session {
             greeted: false,
             heard_at: now.time,
             sent_at: now.time,
+            awake_at: now.time,
             outbox: VecDeque::new(),
             heads_due: false,
             closing: false,
+            silent: false,
             compared: false,
             skew_told: false,
         });
@@ -250,6 +265,7 @@ impl Session {
         if link.closing {
             return;
         }
+        link.wake(now.time);
         link.heard_at = now.time;
         match Message::decode(octets, &self.config.versions) {
             Ok(message) => self.hear(now, message, host),
@@ -315,8 +331,9 @@ impl Session {
     /// Takes the time. To be called when it has reached [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout<H: Host>(&mut self, now: Now, host: &mut H) {
         if let Some(link) = &mut self.link {
+            link.wake(now.time);
             if now.time >= link.heard_at + SILENCE_MAX {
-                link.closing = true;
+                (link.closing, link.silent) = (true, true);
             } else if now.time >= link.sent_at + PING_EVERY {
                 link.sent_at = now.time;
                 link.outbox.push_back(Message::Ping {
@@ -328,16 +345,13 @@ impl Session {
         self.go_on(now, host);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, at the latest.
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, at the latest. Answers wait for their own time:
+    /// [`speaks_at`](Self::speaks_at).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let link = self.link.as_ref().filter(|link| !link.closing)?;
         let alive = (link.sent_at + PING_EVERY).min(link.heard_at + SILENCE_MAX);
-        let others = [
-            self.puller.poll_timeout(),
-            self.fetcher.poll_timeout(),
-            self.server.poll_timeout(),
-        ];
+        let others = [self.puller.poll_timeout(), self.fetcher.poll_timeout()];
         others
             .into_iter()
             .flatten()
@@ -345,8 +359,19 @@ impl Session {
             .min()
     }
 
+    /// When [`poll_transmit`](Self::poll_transmit) has more to say, if nothing else happens: answers are given at a pace. It is of no
+    /// use before there is room for them.
+    #[must_use]
+    pub fn speaks_at(&self) -> Option<Duration> {
+        let link = self.link.as_ref().filter(|link| !link.closing)?;
+        link.greeted.then(|| self.server.opens_at())?
+    }
+
     /// The next message to send, whole. To be called until there is none.
     pub fn poll_transmit<H: Host>(&mut self, now: Now, host: &mut H) -> Option<Vec<u8>> {
+        if let Some(link) = &mut self.link {
+            link.wake(now.time);
+        }
         let message = self.next_message(now, host);
         self.show(now);
         let link = self.link.as_mut()?;
@@ -378,6 +403,12 @@ impl Session {
     #[must_use]
     pub fn wants_close(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.closing)
+    }
+
+    /// Whether it is to be closed whatever there is to send: nobody hears it.
+    #[must_use]
+    pub fn is_unheard(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.silent)
     }
 
     /// What happened since the last call, oldest first.

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::task::Poll;
 use core::time::Duration;
 
 use super::{Now, Session};
@@ -10,7 +11,7 @@ use crate::limits::{PAGE_MAX, REQUESTS_MAX, ROWS_BYTES};
 use crate::pace::Pace;
 use crate::policy::Refusal;
 use crate::wire::{Message, Page, Rows, encode_row};
-use crate::{Book, Completion, Head, ObjectKey, Row};
+use crate::{Book, Completion, Head, ImageRef, ObjectKey, Row};
 
 /// Requests that wait for their answer.
 #[derive(Debug)]
@@ -40,8 +41,16 @@ impl Server {
         self.pieces.clear();
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+    pub(super) fn opens_at(&self) -> Option<Duration> {
         (!self.pieces.is_empty()).then(|| self.pace.opens_at())
+    }
+
+    /// What is asked of this image is answered after the others, in its order.
+    fn put_off(&mut self, image: ImageRef) {
+        let is_of =
+            |request: &Message| matches!(request, Message::Ask { image: of, .. } if *of == image);
+        let (later, sooner): (Vec<_>, Vec<_>) = self.pieces.drain(..).partition(is_of);
+        self.pieces.extend(sooner.into_iter().chain(later));
     }
 }
 
@@ -73,9 +82,11 @@ impl Session {
                 None => return None,
             };
             match self.answer_one(now, request, host) {
-                Ok(Some(answer)) => return Some(answer),
+                Ok(Poll::Ready(Some(answer))) => return Some(answer),
+                // The image is read a part at a time: messages come and go in between.
+                Ok(Poll::Pending) => return None,
                 // A new life has begun, and the first thing to say is that.
-                Ok(None) => {
+                Ok(Poll::Ready(None)) => {
                     let said = self.link.as_mut().and_then(|link| link.outbox.pop_front());
                     if said.is_some() {
                         return said;
@@ -95,34 +106,40 @@ impl Session {
         now: Now,
         request: Message,
         host: &mut H,
-    ) -> Result<Option<Message>, HostError> {
-        match request {
+    ) -> Result<Poll<Option<Message>>, HostError> {
+        let answer = match request {
             Message::Pull {
                 node,
                 cursor,
                 after,
-            } if node == self.book.node => self.answer_pull(now, cursor, after, host),
+            } if node == self.book.node => self.answer_pull(now, cursor, after, host)?,
             Message::Compare { after } => {
                 let (book, rows) = host.page(after.as_ref(), PAGE_MAX)?;
                 let last = rows.len() < PAGE_MAX;
                 let now = completion(book);
-                Ok(Some(Message::Page(Page { now, last, rows })))
+                Some(Message::Page(Page { now, last, rows }))
             }
-            Message::Fetch(keys) => self.answer_fetch(&keys, host).map(Some),
-            Message::Ask { image, index } => {
-                let Some(Piece { octets, proof }) = host.piece(image, index)? else {
-                    return Ok(Some(Message::NoPiece { hash: image.hash }));
-                };
-                self.server.pace.pass(now.time, octets.len());
-                Ok(Some(Message::Piece {
-                    hash: image.hash,
-                    index,
-                    proof,
-                    octets,
-                }))
-            }
-            _ => Ok(None),
-        }
+            Message::Fetch(keys) => Some(self.answer_fetch(&keys, host)?),
+            Message::Ask { image, index } => match host.piece(image, index)? {
+                Poll::Pending => {
+                    self.server.pieces.push_front(request);
+                    self.server.put_off(image);
+                    return Ok(Poll::Pending);
+                }
+                Poll::Ready(None) => Some(Message::NoPiece { hash: image.hash }),
+                Poll::Ready(Some(Piece { octets, proof })) => {
+                    self.server.pace.pass(now.time, octets.len());
+                    Some(Message::Piece {
+                        hash: image.hash,
+                        index,
+                        proof,
+                        octets,
+                    })
+                }
+            },
+            _ => None,
+        };
+        Ok(Poll::Ready(answer))
     }
 
     fn answer_pull<H: Host>(

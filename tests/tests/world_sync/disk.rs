@@ -4,6 +4,7 @@
 //! or be the last before the process dies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::task::Poll;
 use std::time::Duration;
 
 use daybreak_sync::host::{
@@ -146,6 +147,8 @@ pub(crate) struct Disk {
     /// Found damaged, and to be fetched again.
     pub(crate) damaged: BTreeSet<ImageRef>,
     pub(crate) faults: Option<DiskFaults>,
+    /// So often, an image is not read to its end yet.
+    pub(crate) parts: u32,
     pub(crate) lying: bool,
     /// It has lied: what it confirmed may be lost.
     pub(crate) lied: bool,
@@ -156,6 +159,7 @@ pub(crate) struct Disk {
     pub(crate) now: Duration,
     pub(crate) wall_ms: u64,
     dice: Prng,
+    slowness: Prng,
     pub(crate) sabotage: Option<Sabotage>,
 }
 
@@ -173,6 +177,7 @@ impl Disk {
             trees: BTreeMap::new(),
             damaged: BTreeSet::new(),
             faults: Some(faults),
+            parts: 0,
             lying: false,
             lied: false,
             crashed: false,
@@ -180,6 +185,7 @@ impl Disk {
             now: Duration::ZERO,
             wall_ms: 0,
             dice,
+            slowness: Prng::new(seed, &format!("slow {name}")),
             sabotage: None,
         }
     }
@@ -206,6 +212,12 @@ impl Disk {
             return Err(HostError::Full("no space left".into()));
         }
         Ok(())
+    }
+
+    /// Whether an image is large, and to be read for some more time.
+    fn is_slow(&mut self) -> bool {
+        self.parts = self.parts.saturating_sub(1);
+        self.parts > 0 || self.faults.is_some() && self.slowness.chance(200)
     }
 
     /// A transaction: all of it, or nothing.
@@ -486,20 +498,26 @@ impl Host for Disk {
         Ok(())
     }
 
-    fn finish_image(&mut self, image: ImageRef) -> Result<(), HostError> {
+    fn finish_image(&mut self, image: ImageRef) -> Result<Poll<()>, HostError> {
         self.operation()?;
+        if self.is_slow() {
+            return Ok(Poll::Pending);
+        }
         let octets = self.partial.remove(&image.hash).unwrap_or_default();
         if *blake3::hash(&octets).as_bytes() != image.hash.0 {
             self.wrong
                 .get_or_insert(("S6", format!("a damaged {:?} was taken", image.hash)));
         }
         self.place(image, octets);
-        Ok(())
+        Ok(Poll::Ready(()))
     }
 
-    fn piece(&mut self, image: ImageRef, index: u32) -> Result<Option<Piece>, HostError> {
+    fn piece(&mut self, image: ImageRef, index: u32) -> Result<Poll<Option<Piece>>, HostError> {
+        if self.is_slow() {
+            return Ok(Poll::Pending);
+        }
         let Some(content) = self.images.get(&image.hash) else {
-            return Ok(None);
+            return Ok(Poll::Ready(None));
         };
         let octets = content
             .octets
@@ -522,10 +540,10 @@ impl Host for Disk {
             proof
         });
         match proof {
-            Ok(proof) => Ok(Some(Piece { octets, proof })),
+            Ok(proof) => Ok(Poll::Ready(Some(Piece { octets, proof }))),
             Err(Damaged) => {
                 self.quarantine(image);
-                Ok(None)
+                Ok(Poll::Ready(None))
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daybreak_sync::host::{Host, Write, edited};
-use daybreak_sync::limits::{REQUESTS_MAX, SILENCE_MAX};
+use daybreak_sync::limits::{PING_EVERY, REQUESTS_MAX, SILENCE_MAX};
 use daybreak_sync::policy::{Mode, Refusal, Role};
 use daybreak_sync::session::{Config, Now, Session, State};
 use daybreak_sync::wire::Message;
@@ -24,6 +24,10 @@ fn now(millis: u64) -> Now {
         time: Duration::from_millis(millis),
         wall_ms: 1_790_000_000_000 + millis,
     }
+}
+
+fn at(time: Duration) -> Now {
+    Now { time, ..now(0) }
 }
 
 fn side(name: &'static str, config: Config) -> Side {
@@ -412,15 +416,50 @@ fn s15_a_peer_that_asks_without_end_is_closed_and_one_that_is_silent_is_unreacha
     connect(&mut sides);
     assert_eq!(sides[1].says("x").as_deref(), Some("still here"));
 
-    let late = Now {
-        time: SILENCE_MAX,
-        ..now(0)
-    };
+    // Silence is that of the other: whoever was kept by its own disk has heard nothing meanwhile.
     let side = &mut sides[0];
-    assert!(side.session.poll_timeout() <= Some(late.time));
-    side.session.handle_timeout(late, &mut side.disk);
-    assert!(side.session.wants_close());
+    let kept = SILENCE_MAX * 3;
+    side.session.handle_timeout(at(kept), &mut side.disk);
+    assert!(!side.session.wants_close());
+    let silent_since = kept - PING_EVERY;
+    let mut time = kept;
+    while !side.session.wants_close() {
+        assert!(time <= silent_since + SILENCE_MAX);
+        assert!(!side.session.is_unheard());
+        time = side.session.poll_timeout().expect("a time").max(time);
+        side.session.handle_timeout(at(time), &mut side.disk);
+    }
+    assert_eq!(time, silent_since + SILENCE_MAX);
+    // Nothing is waited for that cannot be sent.
+    assert!(side.session.is_unheard());
     assert_eq!(side.session.state(), State::PeerUnreachable);
+}
+
+#[test]
+fn s15_an_image_that_takes_long_to_read_keeps_no_change_and_no_other_image() {
+    let mut sides = pair(Config::default(), Config::default());
+    connect(&mut sides);
+    let mut upload = |octet| sides[0].disk.upload(vec![octet; 200_000]).expect("healthy");
+    let (large, small) = (upload(1), upload(2));
+    sides[0].disk.parts = 1000;
+    sides[0].edit("x", "large", &[large]);
+    talk(&mut sides);
+    sides[0].edit("y", "meanwhile", &[]);
+    talk(&mut sides);
+    assert_eq!(sides[1].says("y").as_deref(), Some("meanwhile"));
+    assert!(sides[1].says("x").is_none() && sides[0].disk.parts > 900);
+    assert!(sides[0].session.speaks_at().is_some(), "it goes on");
+    sides[0].edit("z", "small", &[small]);
+    // Soon read, and slow to be written where it comes.
+    (sides[0].disk.parts, sides[1].disk.parts) = (20, 20);
+    for _ in 0..1000 {
+        talk(&mut sides);
+        let side = &mut sides[1];
+        side.session.handle_timeout(now(0), &mut side.disk);
+    }
+    assert_eq!(sides[1].says("x").as_deref(), Some("large"));
+    assert_eq!(sides[1].says("z").as_deref(), Some("small"));
+    assert_eq!(states(&sides), [State::InSync, State::InSync]);
 }
 
 #[test]

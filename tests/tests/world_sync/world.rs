@@ -350,7 +350,8 @@ impl World {
         if session.wants_close() {
             return self.close(at);
         }
-        if let Some(timer) = session.poll_timeout()
+        let timers = [session.poll_timeout(), session.speaks_at()];
+        if let Some(timer) = timers.into_iter().flatten().min()
             && server.timer.is_none_or(|set| timer < set || set < self.now)
         {
             let timer = timer.max(self.now);
