@@ -10,7 +10,8 @@
 //!
 //! ```text
 //! cargo test -p daybreak-tests --test world_sync                                # the seeds of an ordinary run
-//! DAYBREAK_SEEDS=0..10000 cargo test -p daybreak-tests --test world_sync seeds  # more of them
+//! cargo test -p daybreak-tests --test world_sync -- --ignored                   # ten thousand more, as `make test-long` does
+//! DAYBREAK_SEEDS=0..5000 cargo test -p daybreak-tests --test world_sync seeds   # any others
 //! DAYBREAK_SEEDS=42..43 cargo test -p daybreak-tests --test world_sync seeds    # one again
 //! ```
 //!
@@ -62,6 +63,8 @@ use daybreak_tests::world::{Check, Failure, check};
 
 /// The seeds of an ordinary run.
 const SEEDS: Range<u64> = 0..300;
+/// The seeds of a long run: others.
+const SEEDS_LONG: Range<u64> = 300..10_300;
 /// Every so many seeds runs twice.
 const TWICE_EVERY: u64 = 8;
 
@@ -103,6 +106,12 @@ fn run_all(all: impl IntoIterator<Item = u64>) {
 #[test]
 fn seeds() {
     run_all(seeds::asked().unwrap_or(SEEDS));
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn ten_thousand_seeds_more() {
+    run_all(SEEDS_LONG);
 }
 
 #[test]
