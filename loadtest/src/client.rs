@@ -184,14 +184,15 @@ impl Client {
                 counts.absent += 1;
                 Ok(self.next_file(fleet))
             }
-            Outcome::TimedOut { answered } => {
+            // A server that was started again in the middle does not know the transfer any more: as good as dead, for this one.
+            Outcome::TimedOut { .. } | Outcome::Refused(ErrorCode::UNKNOWN_TID) => {
                 self.tried += 1;
                 self.waited += now.since(self.heard);
                 if self.tried == fleet.servers.len() * usize::from(fleet.rounds) {
-                    return Err(if answered {
-                        Failure::Stalled
-                    } else {
-                        Failure::NoAnswer
+                    return Err(match outcome {
+                        Outcome::Refused(code) => Failure::Refused(code.0),
+                        Outcome::TimedOut { answered: true } => Failure::Stalled,
+                        _ => Failure::NoAnswer,
                     });
                 }
                 counts.failovers += 1;
