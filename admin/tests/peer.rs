@@ -11,6 +11,7 @@ use std::time::Duration;
 use daybreak_admin::configuration::ChangeError;
 use daybreak_admin::file;
 use daybreak_admin::kind::Kind;
+use daybreak_admin::limits::IMAGE_READ_AT_ONCE_BYTES;
 use daybreak_admin::object::Id;
 use daybreak_admin::peer::host::Server;
 use daybreak_admin::publish::Publisher;
@@ -170,6 +171,12 @@ impl Pair {
             for at in 0..2 {
                 let now = self.now();
                 let side = &mut self.sides[at];
+                let due = |time: Option<Duration>| time.is_some_and(|time| time <= now.time);
+                quiet &= !due(side.session.speaks_at());
+                if due(side.session.poll_timeout()) {
+                    quiet = false;
+                    side.session.handle_timeout(now, &mut side.host);
+                }
                 while let Some(message) = side.session.poll_transmit(now, &mut side.host) {
                     quiet = false;
                     wires[1 - at].push_back(message);
@@ -398,6 +405,52 @@ fn a_new_server_is_filled_and_an_image_goes_on_where_it_was_cut() {
     let kept = pair.sides[1].host.pieces(number).expect("read");
     assert!((1..number.pieces()).contains(&kept), "{kept}");
     pair.connect();
+    pair.settle();
+    pair.assert_equal();
+    assert_eq!(pair.sides[1].served("image"), Some(image));
+}
+
+#[test]
+fn a_large_image_is_read_a_part_at_a_time_where_it_is_and_where_it_has_come() {
+    const PARTS: u64 = 3;
+    let mut pair = Pair::new();
+    let words = u32::try_from(PARTS * IMAGE_READ_AT_ONCE_BYTES / 4).expect("small");
+    let image: Vec<u8> = (0..words).flat_map(u32::to_le_bytes).collect();
+    pair.sides[0].import("image", &image);
+    let wanted = file::image(daybreak_store::ImageHash::of(&image), image.len() as u64);
+    // Where it is: before the first piece.
+    let host = &mut pair.sides[0].host;
+    let mut pieces = (0..wanted.pieces()).map(|index| {
+        let mut parts = 1;
+        loop {
+            match host.piece(wanted, index).expect("looked at") {
+                Poll::Pending => parts += 1,
+                Poll::Ready(piece) => return (parts, piece.expect("it is there")),
+            }
+        }
+    });
+    let first = pieces.next().expect("one");
+    let rest: Vec<_> = pieces.collect();
+    assert_eq!(first.0, PARTS);
+    assert!(rest.iter().all(|(parts, _)| *parts == 1));
+    // Where it has come: another process got the beginning of it.
+    for (index, (_, piece)) in (0..).zip([first].iter().chain(&rest)) {
+        if index == 1 {
+            let configuration = Arc::clone(&pair.sides[1].site.configuration);
+            pair.sides[1].host = Server::new(configuration, pair.sides[1].store());
+        }
+        let host = &mut pair.sides[1].host;
+        assert!(wanted.holds(index, &piece.octets, &piece.proof));
+        host.put_piece(wanted, index, &piece.octets).expect("kept");
+    }
+    let host = &mut pair.sides[1].host;
+    let mut parts = 1;
+    while host.finish_image(wanted).expect("it is whole").is_pending() {
+        parts += 1;
+    }
+    // Where the end is, is seen once more.
+    assert_eq!(parts, PARTS + 1);
+    assert!(host.has_image(wanted).expect("looked at"));
     pair.settle();
     pair.assert_equal();
     assert_eq!(pair.sides[1].served("image"), Some(image));
