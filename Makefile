@@ -30,7 +30,7 @@ test: setup-build setup-test fmt clippy doc ## Everything that a change must pas
 	$(call say,Building every program and test)
 	cargo build --workspace --bins --tests
 	$(call say,Tests of units and simulators - with real clients - in a virtual machine)
-	cargo test --workspace --no-fail-fast
+	scripts/test
 
 test-long: setup-build ## The longer runs: more firmware, more seeds, the fuzzers (about an hour)
 	@scripts/setup-test long

@@ -1,6 +1,8 @@
 //! Boot servers as they stand in pairs: each its administration and its engine, and what operators do with them.
 
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -191,11 +193,23 @@ impl Server {
     }
 }
 
-/// A port that nobody uses now.
+/// A port that nobody uses now, and that the system gives to nobody who asks for any: a server that is killed finds it free
+/// again at its next start.
 #[must_use]
 pub fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    /// Below those of `net.ipv4.ip_local_port_range`.
+    const PORTS: Range<u32> = 12_000..32_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Test programs run beside each other, so each begins at another place.
+    let start = std::process::id().wrapping_mul(61);
+    let count = PORTS.end - PORTS.start;
+    let mut free = (0..count).filter_map(|_| {
+        let at = start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = u16::try_from(PORTS.start + at).ok()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        TcpListener::bind(address).ok().map(|_| address)
+    });
+    free.next().expect("a port")
 }
 
 /// Shows a code on one and gives it to the other.
