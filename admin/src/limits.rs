@@ -327,3 +327,17 @@ pub const LICENCES_LOOK: Duration = Duration::from_secs(5);
 pub const SEATS_AT_ONCE_MAX: usize = 500;
 /// Days for which an unseen terminal may keep its seat, where that is limited. Beyond it: refused.
 pub const SEAT_DAYS_MAX: u16 = 3650;
+
+/// Accounts of an activation site. Beyond it: refused.
+pub const ACCOUNTS_MAX: usize = 10_000;
+/// How long the link is valid with which the password of an account is chosen.
+pub const INVITATION_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Times within [`CUSTOMER_REPLACEMENTS_MS`] that a customer may activate a licence in the place of a server that had it. Beyond it:
+/// only the vendor does.
+pub const CUSTOMER_REPLACEMENTS_MAX: usize = 3;
+/// See [`CUSTOMER_REPLACEMENTS_MAX`].
+pub const CUSTOMER_REPLACEMENTS_MS: u64 = 365 * 24 * 60 * 60 * 1000;
+/// Octets of a form of the activation site. Beyond it: refused before it is read.
+pub const FORM_BYTES_MAX: usize = 16 << 10;
+/// Licences and accounts on one page of the activation site. Beyond it: on the next one.
+pub const SITE_PAGE_ITEMS: usize = 50;

@@ -9,7 +9,7 @@
 //! - [`raw`]: a client by hand, for what no client should do.
 //! - [`corpus`], [`properties`]: the seeds of the fuzzer, and what must hold of them.
 //! - [`page`]: the commands of a page of the documentation.
-//! - [`vendor`]: a licence authority made on the spot.
+//! - [`vendor`]: a licence authority made on the spot; [`vendor_site`]: its activation site, and browsers there.
 //! - [`tree`]: the source tree, for the tests of the architecture.
 //! - [`world`]: the deterministic simulator of the world of TFTP.
 //! - [`seeds`]: many worlds of a simulator, by their seeds.
@@ -38,5 +38,6 @@ pub mod seeds;
 pub mod site;
 pub mod tree;
 pub mod vendor;
+pub mod vendor_site;
 pub mod vm;
 pub mod world;

@@ -7,6 +7,8 @@ use std::fmt::Write;
 #[must_use]
 pub fn script_of(page: &str, marks: &[(&str, &str)]) -> String {
     let mut script = String::from("set -euo pipefail\n");
+    // What a page leaves running ends with it, also where it fails.
+    script.push_str("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
     let mut inside = false;
     for line in page.lines() {
         let mark = marks.iter().find(|(mark, _)| line == *mark);

@@ -1,7 +1,7 @@
 //! A vendor with an authority made on the spot: the real `daybreak-licence`.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -41,7 +41,7 @@ impl Vendor {
 
     /// The file of its key, which customers get.
     #[must_use]
-    pub fn key(&self) -> &std::path::Path {
+    pub fn key(&self) -> &Path {
         &self.key
     }
 
@@ -112,14 +112,36 @@ impl Vendor {
         api.send("POST", "/api/v1/licences", &install).expect(201);
     }
 
-    fn run(&self, args: &[&str]) -> String {
+    /// The folder of the authority.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Why a command is refused.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[must_use]
+    pub fn refused(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        assert!(!output.status.success(), "{args:?} is refused");
+        String::from_utf8(output.stderr).expect("text")
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
         let mut command = Command::new(programs::ours("daybreak-licence"));
-        let output = command
-            .arg("--dir")
-            .arg(self.dir.path())
-            .args(args)
-            .output();
-        let output = output.expect("the program is built");
+        command.arg("--dir").arg(self.dir.path()).args(args);
+        command.output().expect("the program is built")
+    }
+
+    /// What a command of the authority prints.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> String {
+        let output = self.output(args);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{args:?}: {error}");
         String::from_utf8(output.stdout).expect("text")

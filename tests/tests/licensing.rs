@@ -1,5 +1,8 @@
 //! The boot gate on the real programs: who holds no seat is refused and told why, and boots as soon as there is one.
 
+#[path = "licensing/site.rs"]
+mod activation_site;
+
 use std::time::Duration;
 
 use daybreak_tests::administration::Api;

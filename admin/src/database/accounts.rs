@@ -4,28 +4,11 @@ use rusqlite::params;
 
 use super::{Database, DatabaseError};
 use crate::object::Id;
-use crate::security::Digest;
-
-/// Somebody who is logged in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionRow {
-    /// The hash of the session's secret.
-    pub digest: Digest,
-    /// Who.
-    pub user: Id,
-    /// When the session began, in milliseconds since 1970.
-    pub created_ms: u64,
-    /// When it was last used, to the minute.
-    pub seen_ms: u64,
-}
+use crate::security::{Digest, Session};
 
 impl Database {
     /// Every session that was used since `seen_ms` and began since `created_ms`; the others are removed.
-    pub fn sessions(
-        &self,
-        created_ms: u64,
-        seen_ms: u64,
-    ) -> Result<Vec<SessionRow>, DatabaseError> {
+    pub fn sessions(&self, created_ms: u64, seen_ms: u64) -> Result<Vec<Session>, DatabaseError> {
         let expired = "DELETE FROM session WHERE created_ms < ?1 OR seen_ms < ?2";
         self.connection.execute(
             expired,
@@ -39,7 +22,7 @@ impl Database {
         while let Some(row) = rows.next()? {
             let user: String = row.get(1)?;
             let damaged = || DatabaseError::Damaged("a session names no user".into());
-            sessions.push(SessionRow {
+            sessions.push(Session {
                 digest: Digest::from_bytes(row.get(0)?),
                 user: Id::parse(&user).map_err(|_| damaged())?,
                 created_ms: row.get::<_, i64>(2)?.cast_unsigned(),
@@ -50,7 +33,7 @@ impl Database {
     }
 
     /// Keeps a session, or that it was used.
-    pub fn put_session(&self, session: &SessionRow) -> Result<(), DatabaseError> {
+    pub fn put_session(&self, session: &Session) -> Result<(), DatabaseError> {
         let mut statement = self
             .connection
             .prepare_cached("INSERT OR REPLACE INTO session (digest, user, created_ms, seen_ms) VALUES (?1, ?2, ?3, ?4)")?;

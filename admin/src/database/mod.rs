@@ -15,7 +15,6 @@ mod schema;
 mod unknown;
 mod uploads;
 
-pub use accounts::SessionRow;
 pub use audit::{AuditFilter, AuditRow};
 pub use books::Commit;
 pub use files::FileRow;

@@ -5,14 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::cookie;
 use super::error::{ApiError, Code};
-use super::guard::COOKIE;
 use super::request::{self, Body};
 use super::state::State;
-use crate::database::SessionRow;
 use crate::kind::LoginName;
 use crate::object::Id;
-use crate::security::{Credential, GateError, Identity, Right, Rights};
+use crate::security::{Credential, Identity, Right, Rights, Session, TryError};
 
 /// What the set-up page sends.
 #[derive(Deserialize, ToSchema)]
@@ -108,22 +107,14 @@ pub(super) async fn log_in(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let LogIn { name, password } = request::typed(&request, body)?;
-    let name = LoginName::parse(&name).map_err(|_| ApiError::from(GateError::Wrong))?;
-    // The other end of the connection, never what a header says.
-    let source = request
-        .peer_addr()
-        .map_or_else(String::new, |address| address.ip().to_string());
+    let name = LoginName::parse(&name).map_err(|_| ApiError::from(TryError::Wrong))?;
+    let source = request::source(&request);
     let work = move |state: &State| state.gate.log_in(&source, name.as_str(), &password);
     let secret = state.with_password(work).await?;
-    let cookie = cookie(&state, secret.reveal(), "");
+    let cookie = cookie::SESSION.set(secret.reveal(), state.secure);
     Ok(HttpResponse::NoContent()
         .insert_header((header::SET_COOKIE, cookie))
         .finish())
-}
-
-fn cookie(state: &State, value: &str, more: &str) -> String {
-    let secure = if state.secure { "; Secure" } else { "" };
-    format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{more}")
 }
 
 pub(super) async fn log_out(
@@ -134,7 +125,7 @@ pub(super) async fn log_out(
     state
         .blocking(move |state| state.gate.log_out(&digest))
         .await?;
-    let cookie = cookie(&state, "", "; Max-Age=0");
+    let cookie = cookie::SESSION.end(state.secure);
     Ok(HttpResponse::NoContent()
         .insert_header((header::SET_COOKIE, cookie))
         .finish())
@@ -145,7 +136,7 @@ pub(super) async fn sessions(
     identity: Identity,
 ) -> Result<HttpResponse, ApiError> {
     let (user, digest) = session(identity)?;
-    let view = |row: SessionRow| SessionView {
+    let view = |row: Session| SessionView {
         id: row.digest.short(),
         created_ms: row.created_ms,
         seen_ms: row.seen_ms,
@@ -182,7 +173,7 @@ pub(super) async fn end_sessions(
     state
         .blocking(move |state| state.gate.log_out_user(&user))
         .await?;
-    let cookie = cookie(&state, "", "; Max-Age=0");
+    let cookie = cookie::SESSION.end(state.secure);
     Ok(HttpResponse::NoContent()
         .insert_header((header::SET_COOKIE, cookie))
         .finish())
@@ -237,9 +228,7 @@ pub(super) async fn own_password(
     let OwnPassword { current, password } = request::typed(&request, body)?;
     let actor = identity.actor.clone();
     let (user, _) = session(identity)?;
-    let source = request
-        .peer_addr()
-        .map_or_else(String::new, |address| address.ip().to_string());
+    let source = request::source(&request);
     let work = move |state: &State| {
         state
             .gate

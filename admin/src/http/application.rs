@@ -1,27 +1,25 @@
 //! The application: opened, bound, run.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::web;
 use daybreak_store::{Store, StoreError};
 
 use super::counters::Counters;
-use super::hosts::Hosts;
-use super::outer::{nothing, outer};
+use super::listening::{ListenError, Listening, Reached};
+use super::outer::nothing;
 use super::state::{AtOnce, State};
 use super::table::configure;
-use super::tls::{self, TlsError};
 use crate::backup::{BackupError, Backups};
 use crate::configuration::{Actor, ChangeError, Configuration};
 use crate::database::DatabaseError;
 use crate::edge::{Clock, Entropy};
 use crate::events::Follower;
 use crate::licences::{InstallError, Licences, Steward};
-use crate::limits::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, REQUEST_HEAD_WAIT, SHUTDOWN_SECONDS};
+use crate::limits::REQUEST_BYTES_MAX;
 use crate::object::Id;
 use crate::peer::link::{self, LinkError};
 use crate::peer::{self, Link};
@@ -34,12 +32,8 @@ use crate::security::{Gate, Secret};
 pub struct Settings {
     /// The data directory; made, if it is not there.
     pub data: PathBuf,
-    /// Where to listen; port 0: any free one.
-    pub listen: Vec<SocketAddr>,
-    /// How.
-    pub transport: Transport,
-    /// Names that plain HTTP is answered to, beside addresses and `localhost`.
-    pub hosts: Vec<String>,
+    /// How it is reached.
+    pub listening: Listening,
     /// Where the engine tells its metrics; on loopback.
     pub engine: SocketAddr,
     /// Where to listen for the other server of the pair, while there is one or a pairing code is shown.
@@ -48,37 +42,13 @@ pub struct Settings {
     pub name: String,
     /// The file in which this machine says who it is.
     pub machine_id: PathBuf,
-    /// Threads that answer requests.
-    pub workers: usize,
     /// The time zone of schedules.
     pub zone: Zone,
-}
-
-/// What requests travel in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// Nothing: on loopback only.
-    Plain,
-    /// TLS, with the certificate chain and the key in these PEM files.
-    Certificate {
-        /// The chain, the server's own certificate first.
-        chain: PathBuf,
-        /// The key.
-        key: PathBuf,
-    },
-    /// TLS, with a certificate of our own making for these names, kept in the data directory.
-    Generated(Vec<String>),
 }
 
 /// Why it does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Passwords would travel where others can read them.
-    #[error(
-        "{0} is not a loopback address, and plain HTTP is served on loopback only; give --tls-certificate and --tls-key, \
-         or --tls-generate"
-    )]
-    PlainBeyondLoopback(SocketAddr),
     /// Metrics are read from this machine only.
     #[error("{0} is not a loopback address: the engine tells its metrics on this machine only")]
     EngineElsewhere(SocketAddr),
@@ -94,20 +64,12 @@ pub enum StartError {
     /// The configuration cannot be brought up to date.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// No TLS.
+    /// It cannot be reached.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Listen(#[from] ListenError),
     /// The folder of backups cannot be used.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
     /// The other server cannot be spoken to.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -131,7 +93,7 @@ pub struct Application {
     server: Server,
     addresses: Vec<SocketAddr>,
     set_up: Option<Secret>,
-    secure: bool,
+    url: String,
     configuration: Arc<Configuration>,
     follower: Arc<Follower>,
     licences: Arc<Licences>,
@@ -144,15 +106,7 @@ impl Application {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
-        let secure = settings.transport != Transport::Plain;
-        if let Some(open) = settings
-            .listen
-            .iter()
-            .find(|address| !address.ip().is_loopback())
-            && !secure
-        {
-            return Err(StartError::PlainBeyondLoopback(*open));
-        }
+        settings.listening.check()?;
         if !settings.engine.ip().is_loopback() {
             return Err(StartError::EngineElsewhere(settings.engine));
         }
@@ -212,12 +166,7 @@ impl Application {
             link.hears_primary(),
             publisher.waker(),
         )?;
-        // With TLS the name was checked before: by the client, against the certificate.
-        let hosts = if secure {
-            Hosts::Any
-        } else {
-            Hosts::only(&settings.hosts)
-        };
+        let counters = Arc::new(Counters::new());
         let state = State {
             configuration: Arc::clone(&configuration),
             store,
@@ -229,51 +178,27 @@ impl Application {
             follower: Arc::clone(&follower),
             licences: Arc::clone(&licences),
             steward,
-            counters: Counters::new(),
-            hosts,
-            secure,
+            counters: Arc::clone(&counters),
+            secure: settings.listening.is_secure(),
             engine: settings.engine,
             at_once: AtOnce::new(),
         };
         let state = web::Data::new(state);
-        let mut http = HttpServer::new(move || {
-            App::new()
-                .app_data(state.clone())
-                .app_data(web::PayloadConfig::new(REQUEST_BYTES_MAX))
-                .wrap(from_fn(outer))
-                .configure(configure)
-                .default_service(web::to(nothing))
-        })
-        .workers(settings.workers)
-        .max_connections(CONNECTIONS_MAX)
-        .client_request_timeout(REQUEST_HEAD_WAIT)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .disable_signals();
-        let tls = match &settings.transport {
-            Transport::Plain => None,
-            Transport::Certificate { chain, key } => Some(tls::from_files(chain, key)?),
-            Transport::Generated(names) => {
-                Some(tls::generated(&settings.data.join("keys"), names)?)
-            }
+        let register = move |config: &mut web::ServiceConfig| {
+            config.app_data(state.clone());
+            configure(config);
+            config.default_service(web::to(nothing));
         };
-        for address in &settings.listen {
-            let failed = |source| StartError::Listen {
-                address: *address,
-                source,
-            };
-            let listener = TcpListener::bind(address).map_err(failed)?;
-            http = match &tls {
-                None => http.listen(listener).map_err(failed)?,
-                Some(tls) => http
-                    .listen_rustls_0_23(listener, tls.clone())
-                    .map_err(failed)?,
-            };
-        }
+        let keys = settings.data.join("keys");
+        let Reached { server, addresses } =
+            settings
+                .listening
+                .bind(&keys, REQUEST_BYTES_MAX, Some(counters), register)?;
         Ok(Application {
-            addresses: http.addrs(),
-            server: http.run(),
+            url: settings.listening.url(&addresses),
+            addresses,
+            server,
             set_up,
-            secure,
             configuration,
             follower,
             licences,
@@ -301,10 +226,7 @@ impl Application {
     /// The address of the first listener, as a browser takes it.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.secure { "https" } else { "http" };
-        self.addresses
-            .first()
-            .map_or_else(String::new, |address| format!("{scheme}://{address}"))
+        self.url.clone()
     }
 
     /// The link with which the first administrator is made; none, if there is one.

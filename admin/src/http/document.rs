@@ -67,7 +67,7 @@ pub fn document() -> Value {
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
                 "session": {
-                    "type": "apiKey", "in": "cookie", "name": super::guard::COOKIE,
+                    "type": "apiKey", "in": "cookie", "name": super::cookie::SESSION.name(),
                     "description": "A session. Changes need the header X-Daybreak-Request, too.",
                 },
             },

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::configuration::ChangeError;
 use crate::database::DatabaseError;
-use crate::security::{GateError, Right};
+use crate::security::{GateError, Right, TryError};
 
 macro_rules! codes {
     ($($code:ident $word:literal $status:literal $hint:literal,)+) => {
@@ -178,6 +178,11 @@ impl ApiError {
         response.json(self.body())
     }
 
+    /// The HTTP status of the answer.
+    pub(super) const fn status(&self) -> u16 {
+        self.code.status()
+    }
+
     /// What it says.
     #[must_use]
     pub fn body(&self) -> ErrorBody {
@@ -263,13 +268,22 @@ impl From<GateError> for ApiError {
     fn from(error: GateError) -> Self {
         let message = error.to_string();
         match error {
-            GateError::Wrong => ApiError::new(Code::WrongCredentials, message),
-            GateError::TooMany(seconds) => ApiError::new(Code::TooManyAttempts, message)
-                .with(header::RETRY_AFTER, seconds.to_string()),
+            GateError::Try(error) => error.into(),
             GateError::SetUpDone => ApiError::new(Code::SetUpDone, message),
             GateError::Password(_) => ApiError::new(Code::Invalid, message).at("password"),
             GateError::Change(error) => error.into(),
             GateError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<TryError> for ApiError {
+    fn from(error: TryError) -> Self {
+        let message = error.to_string();
+        match error {
+            TryError::Wrong => ApiError::new(Code::WrongCredentials, message),
+            TryError::TooMany(seconds) => ApiError::new(Code::TooManyAttempts, message)
+                .with(header::RETRY_AFTER, seconds.to_string()),
         }
     }
 }

@@ -12,13 +12,12 @@ use actix_web::http::{Method, header};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 
+use super::cookie;
 use super::error::{ApiError, Code};
+use super::outer::Asker;
 use super::state::State;
 use crate::configuration::ChangeError;
 use crate::security::{Credential, Identity, Right};
-
-/// The name of the session's cookie.
-pub(super) const COOKIE: &str = "daybreak_session";
 
 /// The header that a change by a session must have.
 pub(super) const HEADER: &str = "x-daybreak-request";
@@ -60,7 +59,9 @@ pub(super) async fn guard(
     match admit(&accesses, &request) {
         Ok(identity) => {
             if let Some(identity) = identity {
-                request.extensions_mut().insert(identity);
+                let mut extensions = request.extensions_mut();
+                extensions.insert(Asker(identity.actor.name.clone()));
+                extensions.insert(identity);
             }
             next.call(request)
                 .await
@@ -128,24 +129,13 @@ fn identify(request: &ServiceRequest) -> Result<Identity, ApiError> {
         let identity = key.and_then(|key| state.gate.by_key(key.trim()));
         return identity.ok_or_else(|| refused("this API key is not valid"));
     }
-    let Some(secret) = cookie(request.request()) else {
+    let Some(secret) = cookie::SESSION.of(request.headers()) else {
         return Err(refused("nobody is logged in"));
     };
     state
         .gate
         .by_session(&secret)
         .ok_or_else(|| refused("the session has ended"))
-}
-
-fn cookie(request: &HttpRequest) -> Option<String> {
-    let headers = request.headers().get_all(header::COOKIE);
-    let texts = headers.filter_map(|value| value.to_str().ok());
-    let mut pairs = texts
-        .flat_map(|text| text.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .find(|(name, _)| *name == COOKIE)
-        .map(|(_, value)| value.to_owned())
 }
 
 /// The identity that the guard has found, as a handler's argument.

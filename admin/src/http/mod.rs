@@ -1,11 +1,14 @@
-//! The HTTP API. A handler reads a request, calls the domain, and renders what it says: no SQL here, no HTTP there.
+//! The HTTP API, and the pages of the activation site. A handler reads a request, calls the domain, and renders what it says: no SQL
+//! here, no HTTP there.
 
 mod accounts;
+pub mod activation;
 mod application;
 mod arriving;
 mod backups;
 mod bulk;
 mod conflicts;
+mod cookie;
 mod counters;
 mod dhcp;
 mod docs;
@@ -18,6 +21,7 @@ mod guard;
 mod hosts;
 mod json;
 mod licences;
+mod listening;
 mod listing;
 mod manual;
 mod objects;
@@ -34,10 +38,11 @@ mod units;
 mod uploads;
 mod views;
 
-pub use application::{Application, Settings, StartError, Transport};
+pub use application::{Application, Settings, StartError};
 pub use bulk::{ReportView, RowView};
 pub use document::document;
 pub use error::{Code, ErrorBody};
 pub use guard::Access;
 pub use licences::{licences_json, licensing_json};
+pub use listening::{ListenError, Listening, Transport};
 pub use table::{Route, routes};

@@ -1,5 +1,6 @@
 //! Around every request: its identifier, headers that every answer has, the access log, the counters.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -9,9 +10,20 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 
+use super::counters::Counters;
 use super::error::{ApiError, Code};
-use super::state::State;
-use crate::security::Identity;
+use super::hosts::Hosts;
+
+/// What is the same around every request of an application.
+pub(super) struct Outer {
+    /// Under which names it is asked.
+    pub(super) hosts: Hosts,
+    /// Where requests are counted, if they are.
+    pub(super) counters: Option<Arc<Counters>>,
+}
+
+/// Who asks, for the access log: put among the extensions of a request by whoever knows.
+pub(super) struct Asker(pub(super) String);
 
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
@@ -38,10 +50,10 @@ pub(super) async fn outer(
         SERIAL.fetch_add(1, Ordering::Relaxed)
     );
     let (method, path) = (request.method().clone(), request.path().to_owned());
-    let state = request.app_data::<web::Data<State>>().cloned();
-    let here = state
+    let around = request.app_data::<web::Data<Outer>>().cloned();
+    let here = around
         .as_ref()
-        .is_none_or(|state| state.hosts.allow(request.headers()));
+        .is_some_and(|around| around.hosts.allow(request.headers()));
     let mut response = if here {
         // Errors of handlers and of the guard are answers by now.
         next.call(request).await?.map_into_boxed_body()
@@ -64,14 +76,12 @@ pub(super) async fn outer(
     }
     let status = response.status().as_u16();
     let took = started.elapsed();
-    if let Some(state) = state {
-        state.counters.answered(&method, status, took);
+    if let Some(counters) = around.as_ref().and_then(|around| around.counters.as_ref()) {
+        counters.answered(&method, status, took);
     }
-    let actor = response
-        .request()
-        .extensions()
-        .get::<Identity>()
-        .map(|identity| identity.actor.name.clone());
+    let extensions = response.request().extensions();
+    let actor = extensions.get::<Asker>().map(|Asker(name)| name.clone());
+    drop(extensions);
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     tracing::info!(request = id, actor, %method, path, status, took_us, "request");
     Ok(response)

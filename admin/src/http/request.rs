@@ -77,9 +77,32 @@ pub(super) fn id(request: &HttpRequest) -> Result<Id, ApiError> {
     Id::parse(text).map_err(|error| ApiError::new(Code::InvalidPath, error.to_string()))
 }
 
+/// Where a request comes from: the other end of the connection, never what a header says.
+pub(super) fn source(request: &HttpRequest) -> String {
+    let address = request.peer_addr();
+    address.map_or_else(String::new, |address| address.ip().to_string())
+}
+
+/// The fields of a form, as a browser sends them: each name once.
+pub(super) fn form(request: &HttpRequest, body: Body) -> Result<Vec<(String, String)>, ApiError> {
+    if content_type(request).as_deref() != Some("application/x-www-form-urlencoded") {
+        return Err(ApiError::new(
+            Code::UnknownFormat,
+            "this is not sent as a form",
+        ));
+    }
+    let body = body.0?;
+    let text = core::str::from_utf8(&body);
+    pairs(text.map_err(|_| ApiError::new(Code::InvalidQuery, "the form is not UTF-8"))?)
+}
+
 /// The parameters behind the `?`: each name once, in any order.
 pub(super) fn parameters(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
-    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
+    pairs(request.query_string())
+}
+
+fn pairs(encoded: &str) -> Result<Vec<(String, String)>, ApiError> {
+    let query = web::Query::<Vec<(String, String)>>::from_query(encoded);
     let pairs = query
         .map_err(|error| ApiError::new(Code::InvalidQuery, error.to_string()))?
         .into_inner();

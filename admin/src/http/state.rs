@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use daybreak_store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::counters::Counters;
 use super::error::{ApiError, Code};
-use super::hosts::Hosts;
 use crate::backup::Backups;
 use crate::configuration::{Actor, Configuration, Edit};
 use crate::events::Follower;
@@ -34,8 +33,7 @@ pub(super) struct State {
     pub(super) follower: Arc<Follower>,
     pub(super) licences: Arc<Licences>,
     pub(super) steward: Steward,
-    pub(super) counters: Counters,
-    pub(super) hosts: Hosts,
+    pub(super) counters: Arc<Counters>,
     /// Whether cookies may be sent over TLS only; plain HTTP is served on loopback.
     pub(super) secure: bool,
     /// Where the engine tells its metrics.
@@ -51,8 +49,34 @@ pub(super) struct AtOnce {
     pub(super) downloads: Arc<Semaphore>,
     /// Imports: each may take much memory.
     pub(super) imports: Arc<Semaphore>,
-    passwords: Semaphore,
-    passwords_waiting: Semaphore,
+    passwords: Passwords,
+}
+
+/// Computing passwords: only so many at once, and only so many that wait.
+pub(super) struct Passwords {
+    running: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Passwords {
+    pub(super) fn new() -> Self {
+        Passwords {
+            running: Semaphore::new(PASSWORDS_AT_ONCE_MAX),
+            waiting: Semaphore::new(PASSWORDS_WAITING_MAX),
+        }
+    }
+
+    /// Waits until it is one's turn, which lasts as long as what is given back.
+    pub(super) async fn turn(&self) -> Result<[SemaphorePermit<'_>; 2], ApiError> {
+        let Ok(waiting) = self.waiting.try_acquire() else {
+            return Err(ApiError::new(Code::Busy, "too many log-ins at once"));
+        };
+        let running = self.running.acquire().await;
+        Ok([
+            waiting,
+            running.map_err(|error| ApiError::internal(&error))?,
+        ])
+    }
 }
 
 impl AtOnce {
@@ -61,8 +85,7 @@ impl AtOnce {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             downloads: Arc::new(Semaphore::new(BACKUP_DOWNLOADS_MAX)),
             imports: Arc::new(Semaphore::new(1)),
-            passwords: Semaphore::new(PASSWORDS_AT_ONCE_MAX),
-            passwords_waiting: Semaphore::new(PASSWORDS_WAITING_MAX),
+            passwords: Passwords::new(),
         }
     }
 }
@@ -116,11 +139,7 @@ impl State {
         T: Send + 'static,
         E: Into<ApiError> + Send + 'static,
     {
-        let Ok(_waiting) = self.at_once.passwords_waiting.try_acquire() else {
-            return Err(ApiError::new(Code::Busy, "too many log-ins at once"));
-        };
-        let permit = self.at_once.passwords.acquire().await;
-        let _permit = permit.map_err(|error| ApiError::internal(&error))?;
+        let _turn = self.at_once.passwords.turn().await?;
         self.blocking(work).await
     }
 }

@@ -3,28 +3,23 @@
 //! Everything is looked up in the newest state of the site at every request: a user who is disabled, a role that is
 //! changed, a key that is deleted count from the next request on.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use super::attempts::Attempts;
-use super::{Digest, Password, PasswordError, Secret, Verifier};
-use crate::configuration::{Actor, ChangeError, Configuration, Edit};
-use crate::database::{DatabaseError, SessionRow};
-use crate::kind::{Body, Fault, Kind, User};
-use crate::limits::{
-    SESSION_IDLE_MS, SESSION_MS, SESSION_NOTED_MS, SESSIONS_OF_A_USER_MAX, USERS_OF_A_NAME_MAX,
+use super::{
+    Digest, Password, PasswordError, Secret, Session, Sessions, Tries, TryError, Verifier, locked,
 };
+use crate::configuration::{Actor, ChangeError, Configuration, Edit};
+use crate::database::DatabaseError;
+use crate::kind::{Body, Fault, Kind, User};
+use crate::limits::{SESSION_IDLE_MS, SESSION_MS, USERS_OF_A_NAME_MAX};
 use crate::object::Id;
 
 /// Why somebody is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
-    /// Wrong name, wrong password, or a user who may not log in: which, is not told.
-    #[error("the name or the password is wrong")]
-    Wrong,
-    /// Too many attempts.
-    #[error("too many attempts; try again in {0} seconds")]
-    TooMany(u64),
+    /// The password is not accepted.
+    #[error(transparent)]
+    Try(#[from] TryError),
     /// The set-up was done, or the link is of an earlier start.
     #[error("this set-up link is not valid")]
     SetUpDone,
@@ -65,12 +60,10 @@ pub enum Credential {
 /// The one place where identities are established.
 pub struct Gate {
     configuration: Arc<Configuration>,
-    sessions: Mutex<HashMap<Digest, SessionRow>>,
-    attempts: Mutex<Attempts>,
+    sessions: Mutex<Sessions>,
+    tries: Tries,
     // The digest of the set-up link, until it was used.
     set_up: Mutex<Option<Digest>>,
-    // For names that do not exist: they take as long as those that do.
-    nobody: Verifier,
 }
 
 impl Gate {
@@ -89,13 +82,10 @@ impl Gate {
         let entropy = configuration.entropy();
         let needs_set_up = configuration.site().administrators().next().is_none();
         let set_up = needs_set_up.then(|| Secret::new("setup", entropy));
-        let unknown = Password::parse(Secret::new("nobody", entropy).reveal().to_owned());
-        let nobody = Verifier::of(&unknown.expect("its length is allowed"), entropy);
         let gate = Gate {
-            sessions: Mutex::new(rows.into_iter().map(|row| (row.digest, row)).collect()),
-            attempts: Mutex::default(),
+            sessions: Mutex::new(Sessions::of(rows)),
+            tries: Tries::new(entropy),
             set_up: Mutex::new(set_up.as_ref().map(Secret::digest)),
-            nobody,
             configuration,
         };
         Ok((gate, set_up))
@@ -104,84 +94,55 @@ impl Gate {
     /// Logs in, and gives the session's secret. Slow (argon2id): the caller bounds how many run at once.
     pub fn log_in(&self, source: &str, name: &str, password: &str) -> Result<Secret, GateError> {
         let now_ms = self.configuration.now_ms();
-        let wait_ms = locked(&self.attempts).begin(source, name, now_ms);
-        if wait_ms > 0 {
-            return Err(GateError::TooMany(wait_ms.div_ceil(1000)));
-        }
         let site = self.configuration.site();
         // After a pair was made there may be several of one name, each with a password of its own.
         let found = site.table(Kind::User).named(name).take(USERS_OF_A_NAME_MAX);
         let users = found.filter_map(|id| Some((id, site.user(id)?)));
-        let mut known = users.filter_map(|(id, user)| Some((id, user, user.verifier.as_ref()?)));
-        let first = known.next();
-        let verifier = first.map_or(&self.nobody, |(.., verifier)| verifier);
-        let accepted = verifier.accepts(password);
-        let user = match first.filter(|_| accepted) {
-            Some(user) => Some(user),
-            None => known.find(|(.., verifier)| verifier.accepts(password)),
-        };
-        let Some((id, user, _)) = user else {
-            return Err(GateError::Wrong);
-        };
-        if !user.enabled {
-            return Err(GateError::Wrong);
-        }
-        locked(&self.attempts).forgive(source, name);
+        let users = users.filter(|(_, user)| user.enabled);
+        let known = users.filter_map(|(id, user)| Some((id, user.verifier.as_ref()?)));
+        let id = self
+            .tries
+            .accepted((source, name), now_ms, password, known)?;
         self.begin_session(id.clone(), now_ms)
     }
 
     fn begin_session(&self, user: Id, now_ms: u64) -> Result<Secret, GateError> {
         let secret = Secret::new("session", self.configuration.entropy());
-        let session = SessionRow {
+        let session = Session {
             digest: secret.digest(),
             user,
             created_ms: now_ms,
             seen_ms: now_ms,
         };
         let mut sessions = locked(&self.sessions);
-        let of_user = |row: &&SessionRow| row.user == session.user;
-        let count = sessions.values().filter(of_user).count();
-        let oldest = sessions
-            .values()
-            .filter(of_user)
-            .min_by_key(|row| row.seen_ms)
-            .map(|row| row.digest);
         self.configuration.with_database(|database| {
-            if let Some(oldest) = oldest.filter(|_| count >= SESSIONS_OF_A_USER_MAX) {
-                database.remove_session(&oldest)?;
-                sessions.remove(&oldest);
+            if let Some(surplus) = sessions.surplus(&session.user) {
+                database.remove_session(&surplus)?;
             }
             database.put_session(&session)
         })?;
-        sessions.insert(session.digest, session);
+        sessions.begin(session);
         Ok(secret)
     }
 
     /// Ends a session.
     pub fn log_out(&self, digest: &Digest) -> Result<(), DatabaseError> {
-        locked(&self.sessions).remove(digest);
+        locked(&self.sessions).end(digest);
         self.configuration
             .with_database(|database| database.remove_session(digest))
     }
 
     /// Ends all sessions of a user.
     pub fn log_out_user(&self, user: &Id) -> Result<(), DatabaseError> {
-        locked(&self.sessions).retain(|_, row| row.user != *user);
+        locked(&self.sessions).end_user(user);
         self.configuration
             .with_database(|database| database.remove_sessions_of(user))
     }
 
     /// The sessions of a user, the one that was used last first.
     #[must_use]
-    pub fn sessions_of(&self, user: &Id) -> Vec<SessionRow> {
-        let now_ms = self.configuration.now_ms();
-        let sessions = locked(&self.sessions);
-        let own = sessions
-            .values()
-            .filter(|row| row.user == *user && lives(row, now_ms));
-        let mut own: Vec<SessionRow> = own.cloned().collect();
-        own.sort_by_key(|row| (core::cmp::Reverse(row.seen_ms), *row.digest.as_bytes()));
-        own
+    pub fn sessions_of(&self, user: &Id) -> Vec<Session> {
+        locked(&self.sessions).of_user(user, self.configuration.now_ms())
     }
 
     /// Who presents this session's secret.
@@ -189,18 +150,7 @@ impl Gate {
     pub fn by_session(&self, presented: &str) -> Option<Identity> {
         let digest = Digest::of(presented);
         let now_ms = self.configuration.now_ms();
-        let mut sessions = locked(&self.sessions);
-        let session = sessions.get_mut(&digest)?;
-        if !lives(session, now_ms) {
-            sessions.remove(&digest);
-            return None;
-        }
-        let id = session.user.clone();
-        let noted = (now_ms.saturating_sub(session.seen_ms) >= SESSION_NOTED_MS).then(|| {
-            session.seen_ms = now_ms;
-            session.clone()
-        });
-        drop(sessions);
+        let (id, noted) = locked(&self.sessions).used(&digest, now_ms)?;
         if let Some(session) = noted {
             // If it cannot be noted, the session ends somewhat sooner after a restart.
             let _ = self
@@ -310,16 +260,11 @@ impl Gate {
         password: String,
     ) -> Result<(), GateError> {
         let now_ms = self.configuration.now_ms();
-        let wait_ms = locked(&self.attempts).begin(source, id.as_str(), now_ms);
-        if wait_ms > 0 {
-            return Err(GateError::TooMany(wait_ms.div_ceil(1000)));
-        }
         let site = self.configuration.site();
         let verifier = site.user(id).and_then(|user| user.verifier.as_ref());
-        if !verifier.unwrap_or(&self.nobody).accepts(current) {
-            return Err(GateError::Wrong);
-        }
-        locked(&self.attempts).forgive(source, id.as_str());
+        let known = verifier.map(|verifier| ((), verifier));
+        self.tries
+            .accepted((source, id.as_str()), now_ms, current, known)?;
         self.set_password(actor, id, password)
     }
 
@@ -338,15 +283,4 @@ impl Gate {
             .map(|object| object.id.clone());
         Ok((id.expect("one edit gives one object"), secret))
     }
-}
-
-/// Whether a session is still valid.
-fn lives(session: &SessionRow, now_ms: u64) -> bool {
-    now_ms.saturating_sub(session.created_ms) < SESSION_MS
-        && now_ms.saturating_sub(session.seen_ms) < SESSION_IDLE_MS
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every step on what is guarded is whole by itself.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use daybreak_admin::configuration::Configuration;
 use daybreak_admin::edge::{Clock, Machine};
-use daybreak_admin::http::{Application, Settings, Transport};
+use daybreak_admin::http::{Application, Listening, Settings, Transport};
 use serde_json::{Value, json};
 
 use super::{HandClock, until};
@@ -100,14 +100,16 @@ impl Server {
     fn start(dir: tempfile::TempDir, clock: Arc<HandClock>) -> Self {
         let settings = Settings {
             data: dir.path().join("data"),
-            listen: vec!["127.0.0.1:0".parse().expect("an address")],
-            transport: Transport::Plain,
-            hosts: vec!["plant.example".into()],
+            listening: Listening {
+                addresses: vec!["127.0.0.1:0".parse().expect("an address")],
+                transport: Transport::Plain,
+                hosts: vec!["plant.example".into()],
+                workers: 1,
+            },
             machine_id: dir.path().join("machine-id"),
             engine: "127.0.0.1:1".parse().expect("an address"),
             peer: "127.0.0.1:0".parse().expect("an address"),
             name: "test".into(),
-            workers: 1,
             zone: Arc::new(|| jiff::tz::TimeZone::UTC),
         };
         let (told, started) = mpsc::channel();
