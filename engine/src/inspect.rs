@@ -89,19 +89,20 @@ impl Inspector {
             Ok(true) => {
                 self.sound.insert(hash);
                 if self.damaged.remove(&hash) {
-                    tracing::info!(name, "damaged file is whole again");
                     self.published.condemn(self.damaged.clone());
+                    tracing::info!(name, "damaged file is whole again");
                 }
             }
             Ok(false) => {
                 catalog.forget(hash);
                 if self.damaged.insert(hash) {
+                    // First done, then said.
+                    self.published.condemn(self.damaged.clone());
                     tracing::error!(
                         name,
                         image = %hash,
                         "damaged file: refused from now on. `daybreak-admin verify --quarantine` puts it aside, then import it again"
                     );
-                    self.published.condemn(self.damaged.clone());
                 }
             }
             Err(why) => tracing::error!(name, %why, "file cannot be read"),
