@@ -396,7 +396,6 @@ fn what_happens_between_the_two_is_among_the_events_and_a_name_leads_to_an_addre
     a.wait_for_state("in-sync");
     // That of b comes when it has heard the last of a.
     b.wait_for_state("in-sync");
-    told(&b, &["paired", "in-sync", "in-sync"]);
     assert_eq!(a.api().delete("/api/v1/sync/pairing").status, 204);
     told(
         &a,
