@@ -401,7 +401,6 @@ fn what_happens_between_the_two_is_among_the_events_and_a_name_leads_to_an_addre
         &a,
         &["paired", "in-sync", "disconnected", "in-sync", "un-paired"],
     );
-    told(&b, &["paired", "in-sync", "disconnected"]);
 }
 
 /// Prints how long changes take. `cargo test -p daybreak-tests --test pair -- --ignored --nocapture`
