@@ -335,8 +335,7 @@ pub(super) async fn download(
 ) -> Result<HttpResponse, PageError> {
     let (master, activations) = licence_of(&site, &me, &request).await?;
     let number = request.match_info().get("number").unwrap_or_default();
-    let found = activations.into_iter();
-    let found = found
+    let found = activations
         .into_iter()
         .find(|one| one.number.to_string() == number)
         .ok_or_else(|| PageError::not_found("There is no such activation of this licence."))?;
