@@ -288,6 +288,12 @@ pub const LINK_LICENCES_BYTES_MAX: usize = 1 << 20;
 pub const LINK_LICENCES_TOLD_MAX: u32 = 64;
 /// How long the other server may be silent in a manual synchronization. Beyond it: it is given up.
 pub const MANUAL_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a server that is being overwritten may say nothing: it makes its backup meanwhile. Beyond it: it is given up.
+pub const OVERWRITE_SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
+/// Characters of who has ordered something on another server. Beyond it: cut off.
+pub const ACTOR_CHARS_MAX: usize = 200;
+/// Servers that only manual synchronization is done with. Beyond it: refused.
+pub const LISTED_MAX: usize = 16;
 /// Differences of a plan that are listed. Beyond it: counted only.
 pub const DIFFERENCES_SHOWN_MAX: usize = 1000;
 /// How often is looked whether all images are here that objects name.

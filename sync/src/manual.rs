@@ -166,6 +166,26 @@ impl Plan {
         }
     }
 
+    /// The sums of the source and of the destination that it was made from.
+    #[must_use]
+    pub fn sums(&self) -> (Digest, Digest) {
+        (self.source, self.destination)
+    }
+
+    /// Whether it was made from these.
+    ///
+    /// # Errors
+    /// [`OutOfDate`].
+    pub fn check(&self, (source, destination): (Digest, Digest)) -> Result<(), OutOfDate> {
+        if source != self.source {
+            return Err(OutOfDate::Source);
+        }
+        if destination != self.destination {
+            return Err(OutOfDate::Destination);
+        }
+        Ok(())
+    }
+
     /// How many differences of each part and action.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<(Part, Action), usize> {
@@ -188,12 +208,7 @@ impl Plan {
         destination: &Inventory,
         now: Duration,
     ) -> Result<Run, OutOfDate> {
-        if source.sum != self.source {
-            return Err(OutOfDate::Source);
-        }
-        if destination.sum != self.destination {
-            return Err(OutOfDate::Destination);
-        }
+        self.check((source.sum, destination.sum))?;
         let body = |key: &ObjectKey| source.items.get(key).map(|item| item.body.clone());
         let steps: Vec<_> = self
             .differences
@@ -226,13 +241,28 @@ impl Run {
     /// How far it is.
     #[must_use]
     pub fn progress(&self, now: Duration) -> RunProgress {
-        let all: u64 = self.images.iter().map(|image| image.bytes).sum();
-        let done = self.bytes_done.min(all);
-        let millis = now.saturating_sub(self.started).as_millis().max(1);
+        let all = self.bytes();
+        let objects = (self.objects_done, self.steps.len());
+        let elapsed = now.saturating_sub(self.started);
+        RunProgress::of(objects, (self.bytes_done.min(all), all), elapsed)
+    }
+
+    /// Octets of all its images.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.images.iter().map(|image| image.bytes).sum()
+    }
+}
+
+impl RunProgress {
+    /// After this time.
+    #[must_use]
+    pub fn of(objects: (usize, usize), (done, all): (u64, u64), elapsed: Duration) -> Self {
+        let millis = elapsed.as_millis().max(1);
         let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
         let left = (all - done).checked_div(rate).map(Duration::from_secs);
         RunProgress {
-            objects: (self.objects_done, self.steps.len()),
+            objects,
             bytes: (done, all),
             rate,
             left: if done == all {

@@ -124,6 +124,11 @@ impl Server {
         (format!("http://{}", self.http), self.key.clone())
     }
 
+    /// It was made the same as another server, accounts too.
+    pub fn take_key_of(&mut self, other: &Server) {
+        self.key.clone_from(&other.key);
+    }
+
     /// A client with every right.
     #[must_use]
     pub fn api(&self) -> Api<'_> {

@@ -23,7 +23,9 @@ use super::files::{FilePage, FileView, HASH_HEADER};
 use super::guard::Access;
 use super::licences::{LicenceView, LicencesView, LicensingView, NewLicence};
 use super::manual::{NewPlan, NewRun, PlanView, RunView};
-use super::sync::{CodeView, Discovered, Join, Named, PartnerView, SetUpByPairing, SyncView};
+use super::sync::{
+    CodeView, Discovered, Join, Named, PartnerView, ServerList, SetUpByPairing, SyncView,
+};
 use super::table::{Route, routes};
 use super::units::{Copy, Replacement, UnitsView};
 use super::uploads::{NewUpload, OFFSET_HEADER, UploadList, UploadView};
@@ -490,7 +492,9 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
             (shape.success, shape.response) = (202, as_json(&schemas.put::<RunView>()));
         }
         ("GET", "/api/v1/sync/runs/{id}") => shape.response = as_json(&schemas.put::<RunView>()),
-        ("POST", "/api/v1/sync/pairing/code") => {
+        ("GET", "/api/v1/sync/servers") => shape.response = as_json(&schemas.put::<ServerList>()),
+        ("DELETE", "/api/v1/sync/servers/{id}") => empty(&mut shape, None),
+        ("POST", "/api/v1/sync/pairing/code" | "/api/v1/sync/servers/code") => {
             (shape.success, shape.response) = (201, as_json(&schemas.put::<CodeView>()));
         }
         ("DELETE", "/api/v1/sync/pairing" | "/api/v1/sync/pairing/code") => empty(&mut shape, None),
@@ -498,7 +502,7 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Shape {
             shape.request = as_json(&schemas.put::<SetUpByPairing>());
             (shape.success, shape.response) = (201, as_json(&schemas.put::<PartnerView>()));
         }
-        ("POST", "/api/v1/sync/pairing") => {
+        ("POST", "/api/v1/sync/pairing" | "/api/v1/sync/servers") => {
             shape.request = as_json(&schemas.put::<Join>());
             (shape.success, shape.response) = (201, as_json(&schemas.put::<PartnerView>()));
         }

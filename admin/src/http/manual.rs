@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use daybreak_sync::manual::{Action, Part, Plan};
+use daybreak_sync::manual::{Action, Part};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,35 +12,57 @@ use super::request::{self, Body};
 use super::state::State;
 use crate::configuration::ChangeError;
 use crate::limits::DIFFERENCES_SHOWN_MAX;
-use crate::peer::manual::{ManualError, Running};
+use crate::peer::manual::{ManualError, Overwritten, With};
+use crate::peer::{Planned, Running};
 use crate::security::Identity;
 
 /// Which server is made the same as which.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewPlan {
-    /// The server that stays as it is. The one that is asked is overwritten: ask the other one for the other direction.
-    source: Source,
+    /// The server that stays as it is: `this`, `partner`, or the fingerprint of one that is listed at `/api/v1/sync/servers`.
+    source: String,
+    /// The one that is overwritten, likewise. One of the two is `this`.
+    #[serde(default = "this")]
+    destination: String,
 }
 
-/// The server that stays as it is.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Source {
-    /// The other server of the pair.
-    Partner,
+fn this() -> String {
+    "this".into()
 }
 
-/// What would change on this server.
+impl NewPlan {
+    fn read(self) -> Result<(With, Overwritten), ApiError> {
+        let (other, overwritten) = match (self.source.as_str(), self.destination.as_str()) {
+            ("this", "this") => {
+                let why = "this server is as it is: one of the two is another one";
+                return Err(ApiError::new(Code::Invalid, why).at("destination"));
+            }
+            (source, "this") => (source, Overwritten::Here),
+            ("this", destination) => (destination, Overwritten::There),
+            _ => {
+                let why = "one of the two is this server; order others on one of them";
+                return Err(ApiError::new(Code::Invalid, why).at("source"));
+            }
+        };
+        let with = match other {
+            "partner" => With::Partner,
+            fingerprint => With::Listed(fingerprint.to_owned()),
+        };
+        Ok((with, overwritten))
+    }
+}
+
+/// What would change on the server that is overwritten.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PlanView {
     /// Names it: to be sent to do it. Only the last plan is kept.
     id: String,
     /// The server that stays as it is.
     source: String,
-    /// The server that is overwritten: this one.
+    /// The server that is overwritten.
     destination: String,
-    /// How many objects of each part are added, changed and deleted here.
+    /// How many objects of each part are added, changed and deleted there.
     counts: Vec<CountView>,
     /// How many differences there are.
     total: usize,
@@ -58,7 +80,7 @@ pub(super) struct CountView {
     add: usize,
     /// Both have them, and they are not the same.
     change: usize,
-    /// Only this server has them.
+    /// Only the destination has them.
     delete: usize,
 }
 
@@ -90,7 +112,7 @@ pub(super) struct NewRun {
 pub(super) struct RunView {
     /// Which one.
     id: String,
-    /// `running`, `done` or `failed`. One that failed has changed nothing here.
+    /// `running`, `done` or `failed`. One that failed has changed nothing, unless `error` says that its end is not known.
     state: &'static str,
     /// Why it failed.
     error: Option<String>,
@@ -100,7 +122,7 @@ pub(super) struct RunView {
     objects_done: usize,
     /// Of so many.
     objects: usize,
-    /// Octets of images that are here.
+    /// Octets of images that have come to the destination.
     bytes_done: u64,
     /// Of so many.
     bytes: u64,
@@ -117,7 +139,8 @@ impl From<ManualError> for ApiError {
         let message = error.to_string();
         match error {
             ManualError::Alone => ApiError::new(Code::NotPaired, message),
-            ManualError::Other(_) | ManualError::NoImage(_) => {
+            ManualError::NotListed => ApiError::new(Code::NotFound, message),
+            ManualError::Other(_) | ManualError::EndUnknown(_) | ManualError::NoImage(_) => {
                 ApiError::new(Code::NotPaired, message)
             }
             ManualError::OutOfDate(_) => ApiError::new(Code::Stale, message),
@@ -139,9 +162,8 @@ const fn part(part: Part) -> &'static str {
     }
 }
 
-fn plan_view(state: &State, number: u64, plan: &Plan) -> PlanView {
-    let status = state.link.status();
-    let partner = status.pair.partner.as_ref();
+fn plan_view(number: u64, planned: &Planned) -> PlanView {
+    let (plan, (source, destination)) = (&planned.plan, &planned.between.names);
     let mut counts: BTreeMap<Part, CountView> = BTreeMap::new();
     for ((of, action), count) in plan.counts() {
         let view = counts.entry(of).or_default();
@@ -166,8 +188,8 @@ fn plan_view(state: &State, number: u64, plan: &Plan) -> PlanView {
     });
     PlanView {
         id: number.to_string(),
-        source: partner.map_or_else(String::new, |partner| partner.name.clone()),
-        destination: status.name.clone(),
+        source: source.clone(),
+        destination: destination.clone(),
         counts: counts.into_values().collect(),
         total: plan.differences.len(),
         differences: differences.collect(),
@@ -179,11 +201,9 @@ pub(super) async fn plan(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let NewPlan {
-        source: Source::Partner,
-    } = request::typed(&request, body)?;
-    let (number, plan) = state.link.plan().await?;
-    Ok(HttpResponse::Created().json(plan_view(&state, number, &plan)))
+    let (with, overwritten) = request::typed::<NewPlan>(&request, body)?.read()?;
+    let (number, plan) = state.link.plan(with, overwritten).await?;
+    Ok(HttpResponse::Created().json(plan_view(number, &plan)))
 }
 
 fn number(request: &HttpRequest) -> Result<u64, ApiError> {
@@ -200,7 +220,7 @@ pub(super) async fn show_plan(
     let plan = state.link.desk().plan(number);
     let plan =
         plan.ok_or_else(|| ApiError::new(Code::NotFound, "there is no such plan any more"))?;
-    Ok(HttpResponse::Ok().json(plan_view(&state, number, &plan)))
+    Ok(HttpResponse::Ok().json(plan_view(number, &plan)))
 }
 
 pub(super) async fn run(

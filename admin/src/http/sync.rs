@@ -14,7 +14,7 @@ use super::state::State;
 use crate::configuration::Actor;
 use crate::kind::Mode;
 use crate::limits::{ADDRESSES_OF_A_NAME_MAX, PEER_ADDRESS_BYTES_MAX};
-use crate::peer::link::LinkStatus;
+use crate::peer::link::{LinkStatus, Tie};
 use crate::peer::pair::{Partner, Role};
 use crate::peer::pairing::{Code as PairingCode, PairingError};
 use crate::security::{GateError, Identity};
@@ -99,6 +99,13 @@ pub(super) struct PartnerView {
     skew_ms: Option<i64>,
 }
 
+/// Servers that only manual synchronization is done with.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ServerList {
+    /// Them, in the order in which they were listed.
+    items: Vec<PartnerView>,
+}
+
 /// A pairing code.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CodeView {
@@ -156,7 +163,7 @@ impl From<PairingError> for ApiError {
         match error {
             PairingError::NotACode => ApiError::new(Code::Invalid, message).at("code"),
             PairingError::Itself => ApiError::new(Code::Invalid, message).at("address"),
-            PairingError::Paired(_) => ApiError::new(Code::Paired, message),
+            PairingError::Paired(_) | PairingError::TooMany => ApiError::new(Code::Paired, message),
             PairingError::Kept(_) => ApiError::internal(&message),
             PairingError::Ending => ApiError::new(Code::Busy, message),
             PairingError::Refused
@@ -307,8 +314,23 @@ pub(super) async fn show_code(
     state: web::Data<State>,
     identity: Identity,
 ) -> Result<HttpResponse, ApiError> {
-    let offered = state.link.show_code().await?;
-    note(&state, &identity.actor, "create", "code").await?;
+    show_code_for(&state, &identity, Tie::Pair).await
+}
+
+pub(super) async fn show_listing_code(
+    state: web::Data<State>,
+    identity: Identity,
+) -> Result<HttpResponse, ApiError> {
+    show_code_for(&state, &identity, Tie::Listed).await
+}
+
+async fn show_code_for(
+    state: &web::Data<State>,
+    identity: &Identity,
+    tie: Tie,
+) -> Result<HttpResponse, ApiError> {
+    let offered = state.link.show_code(tie).await?;
+    note(state, &identity.actor, "create", "code").await?;
     Ok(HttpResponse::Created().json(CodeView {
         code: offered.code,
         until_ms: offered.until_ms,
@@ -328,22 +350,52 @@ pub(super) async fn join(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let Join { address, code } = request::typed(&request, body)?;
-    join_with(&state, &identity.actor, address, &code).await
+    let join: Join = request::typed(&request, body)?;
+    join_with(&state, &identity.actor, join, Tie::Pair).await
+}
+
+/// Makes this server and the one that shows the code known to each other, for synchronization by hand.
+pub(super) async fn list_server(
+    state: web::Data<State>,
+    identity: Identity,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let join: Join = request::typed(&request, body)?;
+    join_with(&state, &identity.actor, join, Tie::Listed).await
+}
+
+pub(super) async fn listed_servers(state: web::Data<State>) -> HttpResponse {
+    let status = state.link.status();
+    let items = status.pair.listed.iter().map(paired).collect();
+    HttpResponse::Ok().json(ServerList { items })
+}
+
+pub(super) async fn forget_server(
+    state: web::Data<State>,
+    identity: Identity,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let fingerprint = request::id(&request)?;
+    let Some(server) = state.link.forget(fingerprint.to_string()).await? else {
+        return Err(ApiError::new(Code::NotFound, "no such server is listed"));
+    };
+    note(&state, &identity.actor, "delete", &server.name).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn join_with(
     state: &web::Data<State>,
     actor: &Actor,
-    address: String,
-    code: &str,
+    Join { address, code }: Join,
+    tie: Tie,
 ) -> Result<HttpResponse, ApiError> {
     if !is_address(&address) {
         let why = "this is an address or a name, a colon and a port, as in 192.0.2.10:8070";
         return Err(ApiError::new(Code::Invalid, why).at("address"));
     }
-    let code = PairingCode::parse(code).ok_or(PairingError::NotACode)?;
-    let partner = state.link.join(address, code).await?;
+    let code = PairingCode::parse(&code).ok_or(PairingError::NotACode)?;
+    let partner = state.link.join(address, (code, tie)).await?;
     note(state, actor, "create", &partner.name).await?;
     Ok(HttpResponse::Created().json(paired(&partner)))
 }
@@ -362,7 +414,8 @@ pub(super) async fn set_up(
     if !state.gate.may_set_up(&token) {
         return Err(GateError::SetUpDone.into());
     }
-    join_with(&state, &Actor::machine("set-up"), address, &code).await
+    let (actor, join) = (Actor::machine("set-up"), Join { address, code });
+    join_with(&state, &actor, join, Tie::Pair).await
 }
 
 fn paired(partner: &Partner) -> PartnerView {

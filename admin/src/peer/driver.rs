@@ -22,11 +22,11 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Incoming};
-use super::handshake::{Established, Shown};
+use super::desk::Desk;
+use super::handshake::{Established, Shown, Tie};
 use super::host::Server;
 use super::key::{NodeKey, PublicKey};
 use super::link::{Counts, LinkStatus, Order, Settings};
-use super::manual::Desk;
 use super::pair::{Pair, PairFile, Partner};
 use super::pairing::{Introduction, PairingError};
 use super::replaced::Heard;
@@ -59,6 +59,7 @@ enum Happening {
 struct Joining {
     task: JoinHandle<Joined>,
     address: String,
+    tie: Tie,
     done: oneshot::Sender<Result<Partner, PairingError>>,
 }
 

@@ -35,19 +35,44 @@ pub(super) enum Established {
     },
     /// The other server wants to be made the same as this one, and asks.
     Manual { stream: Box<dyn Stream> },
+    /// Another server orders this one to be made the same as itself.
+    Overwrite {
+        key: PublicKey,
+        stream: Box<dyn Stream>,
+    },
     /// Somebody has proved to have the code. Who is told `true` by `kept` is paired.
     Paired {
         key: PublicKey,
         address: IpAddr,
         introduction: Introduction,
+        tie: Tie,
         kept: oneshot::Sender<bool>,
     },
     /// The other server cannot be connected to.
     Failed(String),
 }
 
+/// What two servers become by a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// A pair, which is kept the same.
+    Pair,
+    /// Known to each other, for synchronization by hand.
+    Listed,
+}
+
+impl Tie {
+    const fn purpose(self) -> Purpose {
+        match self {
+            Tie::Pair => Purpose::Pairing,
+            Tie::Listed => Purpose::Listing,
+        }
+    }
+}
+
 /// A code that is shown.
 pub(super) struct Offer {
+    tie: Tie,
     pub(super) code: Code,
     pub(super) until: tokio::time::Instant,
     pub(super) until_ms: u64,
@@ -59,8 +84,14 @@ pub(super) struct Offer {
 pub(super) struct Shown(Arc<Mutex<Option<Offer>>>);
 
 impl Shown {
-    pub(super) fn show(&self, code: Code, until: tokio::time::Instant, until_ms: u64) {
+    pub(super) fn show(
+        &self,
+        (code, tie): (Code, Tie),
+        until: tokio::time::Instant,
+        until_ms: u64,
+    ) {
         self.put(Some(Offer {
+            tie,
             code,
             until,
             until_ms,
@@ -80,6 +111,12 @@ impl Shown {
     pub(super) fn until(&self) -> Option<(tokio::time::Instant, u64)> {
         let offer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         offer.as_ref().map(|offer| (offer.until, offer.until_ms))
+    }
+
+    /// What whoever has the code becomes by it.
+    fn tie(&self) -> Option<Tie> {
+        let offer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        offer.as_ref().map(|offer| offer.tie)
     }
 
     /// The code, if this is what whoever has it says in this channel. It is valid once, and after too many wrong tries no more.
@@ -106,6 +143,8 @@ pub(super) struct Reception {
     /// The other server, and those that were replaced.
     pub(super) partner: Option<PublicKey>,
     pub(super) replaced: Vec<PublicKey>,
+    /// Those that are known for manual synchronization.
+    pub(super) listed: Vec<PublicKey>,
     pub(super) shown: Shown,
     pub(super) introduction: Introduction,
     pub(super) established: mpsc::Sender<Established>,
@@ -134,17 +173,25 @@ impl Reception {
         let purpose = {
             let hello = start.client_hello();
             let said: Vec<&[u8]> = hello.alpn().into_iter().flatten().collect();
-            let purposes = [Purpose::Pairing, Purpose::Manual, Purpose::Replaced];
+            let purposes = [
+                Purpose::Pairing,
+                Purpose::Listing,
+                Purpose::Manual,
+                Purpose::Overwrite,
+                Purpose::Replaced,
+            ];
             let mut purposes = purposes.into_iter();
             let named = purposes.find(|purpose| said.contains(&purpose.protocol()));
             named.unwrap_or(Purpose::Link)
         };
-        if purpose != Purpose::Pairing {
+        if !matches!(purpose, Purpose::Pairing | Purpose::Listing) {
             let mut known: Vec<PublicKey> = self.partner.iter().cloned().collect();
             // Whoever was replaced may not know it, and connects as it always did.
-            if purpose == Purpose::Link {
-                known.extend(self.replaced.iter().cloned());
-            }
+            known.extend(match purpose {
+                Purpose::Link => self.replaced.clone(),
+                Purpose::Manual | Purpose::Overwrite => self.listed.clone(),
+                _ => Vec::new(),
+            });
             if known.is_empty() {
                 return Err(PairingError::Refused);
             }
@@ -156,14 +203,14 @@ impl Reception {
             let stream = Box::new(stream);
             return Ok(Some(match purpose {
                 Purpose::Manual => Established::Manual { stream },
+                Purpose::Overwrite => Established::Overwrite { key, stream },
                 _ if Some(&key) == self.partner.as_ref() => Established::Link { key, stream },
                 _ => Established::Replaced { key, stream },
             }));
         }
-        if self.shown.until().is_none() {
-            return Err(PairingError::Refused);
-        }
-        let config = tls::server(&self.key, Trust::Any, Purpose::Pairing)?;
+        let tie = self.shown.tie().filter(|tie| tie.purpose() == purpose);
+        let tie = tie.ok_or(PairingError::Refused)?;
+        let config = tls::server(&self.key, Trust::Any, purpose)?;
         let mut stream = start.into_stream(config).await?;
         let connection = stream.get_ref().1;
         let key = key_of(connection.peer_certificates()).ok_or(PairingError::Malformed)?;
@@ -185,6 +232,7 @@ impl Reception {
             key,
             address,
             introduction,
+            tie,
             kept,
         };
         let established = self.established.clone();
@@ -244,7 +292,7 @@ pub(super) async fn connect(
 pub(super) async fn join(
     key: &NodeKey,
     address: &str,
-    code: &Code,
+    (code, tie): (&Code, Tie),
     introduction: &Introduction,
 ) -> Result<(PublicKey, Introduction), PairingError> {
     let joining = async {
@@ -254,7 +302,7 @@ pub(super) async fn join(
             why: error.to_string(),
         })?;
         stream.set_nodelay(true)?;
-        let config = tls::client(key, Trust::Any, Purpose::Pairing)?;
+        let config = tls::client(key, Trust::Any, tie.purpose())?;
         let connecting = TlsConnector::from(config).connect(tls::server_name(), stream);
         // A server that shows no code ends the handshake.
         let mut stream = connecting.await.map_err(|_| PairingError::Refused)?;

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use daybreak_store::{Store, StoreError};
-use daybreak_sync::manual::Plan;
 use daybreak_sync::session::{self, State};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::desk::{Desk, Planned};
 use super::driver::{Driver, Tells};
+pub use super::handshake::Tie;
 use super::host::Server;
 use super::key::{KeyError, NodeKey};
-use super::manual::{Desk, ManualError};
+use super::manual::{ManualError, Overwritten, With};
 use super::pair::{Pair, PairFile, Partner, Role};
 use super::pairing::{Code, PairingError};
 use crate::backup::Backups;
@@ -110,17 +111,25 @@ pub struct Offered {
 
 /// What the thread is told to do, and whom it answers.
 pub(super) enum Order {
-    Show(oneshot::Sender<Result<Offered, PairingError>>),
+    Show(Tie, oneshot::Sender<Result<Offered, PairingError>>),
     TakeAway(oneshot::Sender<()>),
     Join {
         address: String,
-        code: Code,
+        code: (Code, Tie),
         done: oneshot::Sender<Result<Partner, PairingError>>,
     },
+    Forget(
+        String,
+        oneshot::Sender<Result<Option<Partner>, PairingError>>,
+    ),
     UnPair(oneshot::Sender<Result<Option<Partner>, PairingError>>),
-    Plan(oneshot::Sender<Result<(u64, Arc<Plan>), ManualError>>),
+    Plan(
+        With,
+        Overwritten,
+        oneshot::Sender<Result<(u64, Arc<Planned>), ManualError>>,
+    ),
     Run {
-        plan: Arc<Plan>,
+        plan: Arc<Planned>,
         actor: Actor,
         done: oneshot::Sender<Result<u64, ManualError>>,
     },
@@ -234,8 +243,8 @@ impl Link {
     }
 
     /// Shows a new code, with which another server can be paired with this one.
-    pub async fn show_code(&self) -> Result<Offered, PairingError> {
-        self.order(Order::Show).await?
+    pub async fn show_code(&self, tie: Tie) -> Result<Offered, PairingError> {
+        self.order(|done| Order::Show(tie, done)).await?
     }
 
     /// The code is not valid any more.
@@ -243,8 +252,8 @@ impl Link {
         self.order(Order::TakeAway).await
     }
 
-    /// Pairs with the server at `address` that shows `code`.
-    pub async fn join(&self, address: String, code: Code) -> Result<Partner, PairingError> {
+    /// Pairs with the server at `address` that shows `code`, or has it listed.
+    pub async fn join(&self, address: String, code: (Code, Tie)) -> Result<Partner, PairingError> {
         self.order(|done| Order::Join {
             address,
             code,
@@ -258,14 +267,25 @@ impl Link {
         self.order(Order::UnPair).await?
     }
 
-    /// What would change here if this server were made the same as the other one.
-    pub async fn plan(&self) -> Result<(u64, Arc<Plan>), ManualError> {
-        let planned = self.order(Order::Plan).await;
+    /// Takes the listed server of this fingerprint off the list. Gives which it was.
+    pub async fn forget(&self, fingerprint: String) -> Result<Option<Partner>, PairingError> {
+        self.order(|done| Order::Forget(fingerprint, done)).await?
+    }
+
+    /// What would change if one of the two were made the same as the other.
+    pub async fn plan(
+        &self,
+        with: With,
+        overwritten: Overwritten,
+    ) -> Result<(u64, Arc<Planned>), ManualError> {
+        let planned = self
+            .order(|done| Order::Plan(with, overwritten, done))
+            .await;
         planned.map_err(|_| ManualError::Ending)?
     }
 
     /// Begins to do what the plan says. Gives the number of the run.
-    pub async fn run(&self, plan: Arc<Plan>, actor: Actor) -> Result<u64, ManualError> {
+    pub async fn run(&self, plan: Arc<Planned>, actor: Actor) -> Result<u64, ManualError> {
         let begun = self.order(|done| Order::Run { plan, actor, done }).await;
         begun.map_err(|_| ManualError::Ending)?
     }

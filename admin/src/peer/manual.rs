@@ -6,20 +6,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daybreak_store::{ImageHash, Store};
 use daybreak_sync::host::{Host, HostError};
 use daybreak_sync::limits::{PAGE_MAX, PIECE_TRIES_MAX, PING_EVERY};
-use daybreak_sync::manual::{Inventory, Item, OutOfDate, Part, Plan, Run, RunProgress};
+use daybreak_sync::manual::{Inventory, Item, OutOfDate, Part, Plan, Run};
 use daybreak_sync::wire::{Frames, Message, Page, VERSIONS};
 use daybreak_sync::{Completion, ImageRef, ObjectKey, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::desk::{Desk, Planned};
 use super::handshake::Stream;
 use super::host::Server;
+use super::key::PublicKey;
+use super::overwrite::order;
 use crate::backup::{BackupError, Backups, Images, Made, Reason};
 use crate::configuration::{Actor, ChangeError, Configuration};
 use crate::database::DatabaseError;
@@ -32,18 +35,27 @@ use crate::site::read;
 /// Keys that are asked for at once.
 const KEYS_AT_ONCE: usize = 512;
 
-/// Why there is no plan, or why a run has ended without a result. Nothing was changed here.
+/// Why there is no plan, or why a run has ended without a result. Nothing was changed, but for [`ManualError::EndUnknown`].
 #[derive(Debug, thiserror::Error)]
 pub enum ManualError {
     /// There is no other server.
     #[error("this server is not paired with another one")]
     Alone,
+    /// There is none of this fingerprint.
+    #[error("no such server is listed; GET /api/v1/sync/servers shows those that are")]
+    NotListed,
     /// It cannot be reached, or does not answer.
     #[error("the other server: {0}")]
     Other(String),
     /// What was looked at is not so any more.
     #[error(transparent)]
     OutOfDate(#[from] OutOfDate),
+    /// The other one was to be overwritten, and has not told how that ended.
+    #[error(
+        "how it ended is not known, the other server: {0}; look at the differences again: if there are none, it was done, and if there \
+         are some, nothing was changed there"
+    )]
+    EndUnknown(String),
     /// An image is not whole there.
     #[error("the other server does not have image {0} whole; import its file again there")]
     NoImage(ImageRefText),
@@ -77,88 +89,33 @@ impl core::fmt::Display for ImageRefText {
     }
 }
 
-/// How a run is.
+/// Which other server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum With {
+    /// That of the pair.
+    Partner,
+    /// One that is listed, by its fingerprint.
+    Listed(String),
+}
+
+/// Which of the two is overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwritten {
+    /// This one.
+    Here,
+    /// The other one.
+    There,
+}
+
+/// Between whom.
 #[derive(Clone, Debug)]
-pub struct Running {
-    /// Who has ordered it.
-    pub actor: String,
-    /// How far it is.
-    pub progress: RunProgress,
-    /// How it has ended; nothing, while it goes on.
-    pub outcome: Option<Result<(), String>>,
-    /// The backup that was made before.
-    pub backup: Option<Id>,
-}
-
-/// The plan that was made last, and the run that was begun last.
-#[derive(Debug, Default)]
-pub struct Desk {
-    plan: Mutex<Option<(u64, Arc<Plan>)>>,
-    run: Mutex<Option<(u64, Running)>>,
-    last: Mutex<u64>,
-}
-
-impl Desk {
-    fn number(&self) -> u64 {
-        let mut last = locked(&self.last);
-        *last += 1;
-        *last
-    }
-
-    /// Keeps a plan, in place of the one before.
-    pub(super) fn put_plan(&self, plan: Plan) -> (u64, Arc<Plan>) {
-        let kept = (self.number(), Arc::new(plan));
-        *locked(&self.plan) = Some(kept.clone());
-        kept
-    }
-
-    /// The plan of this number, if it is the last one.
-    #[must_use]
-    pub fn plan(&self, number: u64) -> Option<Arc<Plan>> {
-        let plan = locked(&self.plan);
-        let (kept, plan) = plan.as_ref()?;
-        (*kept == number).then(|| Arc::clone(plan))
-    }
-
-    /// The run of this number, if it is the last one.
-    #[must_use]
-    pub fn run(&self, number: u64) -> Option<Running> {
-        let run = locked(&self.run);
-        let (kept, run) = run.as_ref()?;
-        (*kept == number).then(|| run.clone())
-    }
-
-    /// Begins a run, unless one goes on.
-    pub(super) fn begin(&self, actor: &str) -> Option<u64> {
-        let mut run = locked(&self.run);
-        if run.as_ref().is_some_and(|(_, run)| run.outcome.is_none()) {
-            return None;
-        }
-        let number = self.number();
-        let running = Running {
-            actor: actor.to_owned(),
-            progress: RunProgress {
-                objects: (0, 0),
-                bytes: (0, 0),
-                rate: 0,
-                left: None,
-            },
-            outcome: None,
-            backup: None,
-        };
-        *run = Some((number, running));
-        Some(number)
-    }
-
-    fn note(&self, change: impl FnOnce(&mut Running)) {
-        if let Some((_, run)) = locked(&self.run).as_mut() {
-            change(run);
-        }
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+pub struct Between {
+    /// The other server.
+    pub with: PublicKey,
+    /// Which is overwritten.
+    pub overwritten: Overwritten,
+    /// What the source and the destination are called.
+    pub names: (String, String),
 }
 
 /// What an object is to operators.
@@ -185,7 +142,7 @@ fn item(row: &Row) -> Option<Item> {
     Some(Item { part, name, body })
 }
 
-fn inventory(rows: &[Row]) -> Inventory {
+pub(super) fn inventory(rows: &[Row]) -> Inventory {
     Inventory::of(
         rows.iter()
             .filter_map(|row| Some((row.key.clone(), item(row)?))),
@@ -193,12 +150,17 @@ fn inventory(rows: &[Row]) -> Inventory {
 }
 
 /// The side that is looked at and fetched from.
-struct Source {
-    stream: Box<dyn Stream>,
-    frames: Frames,
+pub(super) struct Source {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) frames: Frames,
 }
 
 impl Source {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        let frames = Frames::default();
+        Source { stream, frames }
+    }
+
     async fn ask(&mut self, message: &Message) -> Result<Message, ManualError> {
         let other = |why: &dyn core::fmt::Display| ManualError::Other(why.to_string());
         let asking = async {
@@ -226,7 +188,7 @@ impl Source {
     }
 
     /// Every row there.
-    async fn rows(&mut self) -> Result<Vec<Row>, ManualError> {
+    pub(super) async fn rows(&mut self) -> Result<Vec<Row>, ManualError> {
         let wrong = || ManualError::Other("it answers something else".into());
         let (mut keys, mut after) = (Vec::new(), None);
         loop {
@@ -292,11 +254,21 @@ async fn next_message(
     stream: &mut Box<dyn Stream>,
     frames: &mut Frames,
 ) -> Result<Option<Message>, String> {
+    let Some(octets) = next_frame(stream, frames).await? else {
+        return Ok(None);
+    };
+    let message = Message::decode(&octets, &VERSIONS);
+    message.map(Some).map_err(|error| error.to_string())
+}
+
+pub(super) async fn next_frame(
+    stream: &mut Box<dyn Stream>,
+    frames: &mut Frames,
+) -> Result<Option<Vec<u8>>, String> {
     let mut buf = vec![0; LINK_READ_BYTES];
     loop {
         if let Some(octets) = frames.pop().map_err(|error| error.to_string())? {
-            let message = Message::decode(&octets, &VERSIONS);
-            return message.map(Some).map_err(|error| error.to_string());
+            return Ok(Some(octets));
         }
         let count = stream
             .read(&mut buf)
@@ -317,27 +289,43 @@ pub(super) async fn serve(mut stream: Box<dyn Stream>, mut host: Server) {
         let Ok(Ok(Some(message))) = tokio::time::timeout(MANUAL_SILENCE_MAX, next).await else {
             return;
         };
-        let mut said_at = Instant::now();
-        let answer = loop {
-            match answer(&message, &mut host) {
-                Ok(Poll::Ready(Some(answer))) => break answer,
-                Ok(Poll::Ready(None)) | Err(_) => return,
-                Ok(Poll::Pending) => {}
-            }
-            if said_at.elapsed() >= PING_EVERY {
-                said_at = Instant::now();
-                let wall_ms = host.now_ms();
-                if !send(&mut stream, &Message::Ping { wall_ms }).await {
-                    return;
-                }
-            }
-            // The link is on this thread, too.
-            tokio::task::yield_now().await;
-        };
-        if !send(&mut stream, &answer).await {
+        if !matches!(give(&mut stream, &mut host, &message).await, Ok(Some(_))) {
             return;
         }
     }
+}
+
+/// Answers what was asked for. Gives how many octets of an image that were; nothing, if it is no question.
+pub(super) async fn give(
+    stream: &mut Box<dyn Stream>,
+    host: &mut Server,
+    asked: &Message,
+) -> Result<Option<usize>, ManualError> {
+    let unsent = || ManualError::Other("it does not read".into());
+    let mut said_at = Instant::now();
+    let answer = loop {
+        match answer(asked, host)? {
+            Poll::Ready(Some(answer)) => break answer,
+            Poll::Ready(None) => return Ok(None),
+            Poll::Pending => {}
+        }
+        if said_at.elapsed() >= PING_EVERY {
+            said_at = Instant::now();
+            let wall_ms = host.now_ms();
+            if !send(stream, &Message::Ping { wall_ms }).await {
+                return Err(unsent());
+            }
+        }
+        // The link is on this thread, too.
+        tokio::task::yield_now().await;
+    };
+    if !send(stream, &answer).await {
+        return Err(unsent());
+    }
+    Ok(Some(match answer {
+        Message::Piece { octets, .. } => octets.len(),
+        _ => 0,
+    }))
 }
 
 /// Whether it was sent.
@@ -408,60 +396,73 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    fn inventory(&self) -> Result<Inventory, ManualError> {
+    pub(super) fn inventory(&self) -> Result<Inventory, ManualError> {
         let rows = self
             .configuration
             .with_database(crate::database::Database::rows)?;
         Ok(inventory(&rows))
     }
 
-    /// What would change here.
+    /// What would change.
     pub(super) async fn plan(
         &self,
         stream: Box<dyn Stream>,
-    ) -> Result<(u64, Arc<Plan>), ManualError> {
-        let mut source = Source {
-            stream,
-            frames: Frames::default(),
+        between: Between,
+    ) -> Result<(u64, Arc<Planned>), ManualError> {
+        let (theirs, ours) = (
+            inventory(&Source::new(stream).rows().await?),
+            self.inventory()?,
+        );
+        let (source, destination) = match between.overwritten {
+            Overwritten::Here => (&theirs, &ours),
+            Overwritten::There => (&ours, &theirs),
         };
-        let theirs = inventory(&source.rows().await?);
-        Ok(self.desk.put_plan(Plan::of(&theirs, &self.inventory()?)))
+        let plan = Plan::of(source, destination);
+        let bytes = plan.confirm(source, destination, Duration::ZERO)?.bytes();
+        Ok(self.desk.put_plan(Planned {
+            plan,
+            between,
+            bytes,
+        }))
     }
 
     /// Does what the plan says.
     pub(super) async fn run(
         &self,
         stream: Result<Box<dyn Stream>, String>,
-        plan: &Plan,
-        actor: &Actor,
+        host: Server,
+        (planned, actor): (&Planned, &Actor),
     ) {
-        let outcome = match stream {
-            Ok(stream) => self.run_to_its_end(stream, plan, actor).await,
-            Err(why) => Err(ManualError::Other(why)),
+        let outcome = match (stream, planned.between.overwritten) {
+            (Ok(stream), Overwritten::Here) => {
+                let mut source = Source::new(stream);
+                let ran = self.run_to_its_end(&mut source, &planned.plan, actor);
+                ran.await.map(drop)
+            }
+            (Ok(stream), Overwritten::There) => {
+                let ordered = order(stream, host, (planned, actor), &self.desk).await;
+                ordered.map(|backup| self.desk.backed_up(backup))
+            }
+            (Err(why), _) => Err(ManualError::Other(why)),
         };
         if let Err(error) = &outcome {
             tracing::error!(%error, "a manual synchronization was not done");
         }
-        let outcome = outcome.map_err(|error| error.to_string());
-        self.desk.note(|run| run.outcome = Some(outcome));
+        self.desk.end(outcome.map_err(|error| error.to_string()));
     }
 
-    async fn run_to_its_end(
+    /// Gives the backup that was made before.
+    pub(super) async fn run_to_its_end(
         &self,
-        stream: Box<dyn Stream>,
+        source: &mut Source,
         plan: &Plan,
         actor: &Actor,
-    ) -> Result<(), ManualError> {
-        let mut source = Source {
-            stream,
-            frames: Frames::default(),
-        };
+    ) -> Result<Id, ManualError> {
         let started = Instant::now();
         let theirs = inventory(&source.rows().await?);
         let mut run = plan.confirm(&theirs, &self.inventory()?, started.elapsed())?;
         let show = |run: &Run| {
-            let progress = run.progress(started.elapsed());
-            self.desk.note(|shown| shown.progress = progress);
+            self.desk.show(run.progress(started.elapsed()));
         };
         let store =
             Store::open(&self.data).map_err(|error| HostError::Failed(error.to_string()))?;
@@ -480,7 +481,7 @@ impl Destination {
             show(&run);
         }
         let made = self.back_up(actor, &run).await?;
-        self.desk.note(|shown| shown.backup = Some(made.id));
+        self.desk.backed_up(made.id.clone());
         let steps: BTreeMap<ObjectKey, _> = run.steps.iter().cloned().collect();
         // Nothing was written here meanwhile, or it is refused: looked at again under the lock.
         self.configuration.overwrite(actor, &steps, |rows| {
@@ -489,7 +490,7 @@ impl Destination {
         })??;
         run.written();
         show(&run);
-        Ok(())
+        Ok(made.id)
     }
 
     /// What is here now, with the images of the files that change or go: nothing may name them afterwards.

@@ -4,17 +4,20 @@
 //! [`pairing`] are who the two are to each other; `told` is what each knows of the other's licences; [`link`] is the thread that drives a session over a connection.
 
 mod connection;
+mod desk;
 mod driver;
 mod handshake;
 pub mod host;
 pub mod key;
 pub mod link;
 pub mod manual;
+mod overwrite;
 pub mod pair;
 pub mod pairing;
 mod replaced;
 mod tls;
 mod told;
 
+pub use desk::{Desk, Planned, Running};
 pub use link::Link;
 pub use told::{primary_elsewhere, recall};

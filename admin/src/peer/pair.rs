@@ -73,6 +73,9 @@ pub struct Pair {
     /// Those that were the other server once, the latest last. While there is another server, they are replaced.
     #[serde(default)]
     pub parted: Vec<Partner>,
+    /// Servers that only manual synchronization is done with.
+    #[serde(default)]
+    pub listed: Vec<Partner>,
 }
 
 impl Pair {
@@ -81,6 +84,13 @@ impl Pair {
     pub fn replaced(&self, key: &PublicKey) -> Option<&Partner> {
         let mut parted = self.parted.iter().filter(|_| self.partner.is_some());
         parted.find(|parted| parted.key == *key)
+    }
+
+    /// The one that has this key and that manual synchronization is done with: the other server, or one of those that are listed.
+    #[must_use]
+    pub fn manual(&self, key: &PublicKey) -> Option<&Partner> {
+        let mut all = self.partner.iter().chain(&self.listed);
+        all.find(|partner| partner.key == *key)
     }
 
     /// The same, with this one as the other server.
@@ -109,6 +119,7 @@ impl Default for Pair {
             partner: None,
             former: None,
             parted: Vec::new(),
+            listed: Vec::new(),
         }
     }
 }

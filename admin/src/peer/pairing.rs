@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::key::PublicKey;
 use super::pair::Role;
 use crate::edge::{Entropy, random};
-use crate::limits::INTRODUCTION_BYTES_MAX;
+use crate::limits::{INTRODUCTION_BYTES_MAX, LISTED_MAX};
 
 /// Crockford's: nothing looks like something else.
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -142,10 +142,15 @@ pub enum PairingError {
          synchronization"
     )]
     Paired(String),
+    /// This server knows too many.
+    #[error(
+        "this server is known to {LISTED_MAX} others for manual synchronization, and no more are kept: take one off the list"
+    )]
+    TooMany,
     /// The other one does not take it.
     #[error(
-        "the other server did not accept the code: it is wrong, was used, is too old, or was tried too often; show a new one \
-         there"
+        "the other server did not accept the code: it is wrong, was used, is too old, was tried too often, or was shown for \
+         something else (a pair, or manual synchronization); show a new one there"
     )]
     Refused,
     /// The other one is not who showed the code.

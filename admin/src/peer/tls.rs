@@ -30,8 +30,12 @@ pub(super) enum Purpose {
     Replaced,
     /// Making a pair.
     Pairing,
-    /// Making one server the same as the other, by hand.
+    /// Making this server the same as the other, by hand.
     Manual,
+    /// Making the other server the same as this one, by hand.
+    Overwrite,
+    /// Making two servers known to each other for that alone.
+    Listing,
 }
 
 impl Purpose {
@@ -41,6 +45,8 @@ impl Purpose {
             Purpose::Replaced => b"daybreak-replaced/1",
             Purpose::Pairing => b"daybreak-pairing/1",
             Purpose::Manual => b"daybreak-manual/1",
+            Purpose::Overwrite => b"daybreak-overwrite/1",
+            Purpose::Listing => b"daybreak-listing/1",
         }
     }
 }

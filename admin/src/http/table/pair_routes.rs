@@ -89,4 +89,32 @@ pub(super) fn of_the_pair(routes: &mut Vec<Route>) {
         "Un-pair",
         || web::delete().to(sync::un_pair),
     );
+    add(
+        routes,
+        (Method::GET, "/api/v1/sync/servers"),
+        read,
+        "List the servers that are known for synchronization by hand alone",
+        || web::get().to(sync::listed_servers),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/sync/servers"),
+        write,
+        "Add the server that shows a code to the list of those that are known for synchronization by hand",
+        || web::post().to(sync::list_server),
+    );
+    add(
+        routes,
+        (Method::POST, "/api/v1/sync/servers/code"),
+        write,
+        "Show a code, with which another server is made known for synchronization by hand",
+        || web::post().to(sync::show_listing_code),
+    );
+    add(
+        routes,
+        (Method::DELETE, "/api/v1/sync/servers/{id}"),
+        write,
+        "Take a server off the list, by its fingerprint",
+        || web::delete().to(sync::forget_server),
+    );
 }

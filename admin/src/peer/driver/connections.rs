@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::super::connection::Connection;
-use super::super::handshake::{Established, Reception, Stream, dial};
+use super::super::handshake::{Established, Reception, Stream, Tie, dial};
 use super::super::host::Server;
 use super::super::key::PublicKey;
 use super::super::manual::serve;
@@ -49,6 +49,7 @@ impl Driver {
                 }
                 Err(error) => tracing::error!(%error, "a manual synchronization cannot be served"),
             },
+            Established::Overwrite { key, stream } => self.begin_obeying(&key, stream),
             Established::Failed(why) => {
                 self.dialing = false;
                 self.trouble = Some(why);
@@ -59,6 +60,7 @@ impl Driver {
                 key,
                 address,
                 introduction,
+                tie,
                 kept,
             } => {
                 let partner = Partner {
@@ -68,7 +70,10 @@ impl Driver {
                     dials: false,
                     since_ms: self.configuration.now_ms(),
                 };
-                let outcome = self.pair_with(partner, &introduction, self.pair.role);
+                let outcome = match tie {
+                    Tie::Pair => self.pair_with(partner, &introduction, self.pair.role),
+                    Tie::Listed => self.list(partner),
+                };
                 if let Err(error) = &outcome {
                     tracing::error!(%error, "pairing failed");
                 }
@@ -99,7 +104,8 @@ impl Driver {
 
     /// Listens while there is another server, or may be one soon.
     pub(super) async fn listen_as_needed(&mut self) {
-        let wanted = self.pair.partner.is_some() || self.shown.until().is_some();
+        let known = self.pair.partner.is_some() || !self.pair.listed.is_empty();
+        let wanted = known || self.shown.until().is_some();
         if !wanted {
             self.listener = None;
         } else if self.listener.is_none()
@@ -134,6 +140,12 @@ impl Driver {
         let reception = Reception {
             key: self.key.clone(),
             partner: partner.map(|partner| partner.key.clone()),
+            listed: self
+                .pair
+                .listed
+                .iter()
+                .map(|listed| listed.key.clone())
+                .collect(),
             replaced: replaced.map(|parted| parted.key.clone()).collect(),
             shown: self.shown.clone(),
             introduction: self.introduction(),
