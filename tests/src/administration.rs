@@ -152,12 +152,12 @@ pub struct Api<'a> {
 }
 
 impl<'a> Api<'a> {
-    /// A client of whatever answers there, with an API key.
+    /// A client of whatever answers there, with an API key; inside a namespace, if there is one.
     #[must_use]
-    pub fn at(url: &'a str, key: &str) -> Self {
+    pub fn at(url: &'a str, key: &str, host: Option<&'a Host>) -> Self {
         Api {
             url,
-            host: None,
+            host,
             headers: vec![format!("Authorization: Bearer {key}")],
         }
     }

@@ -59,6 +59,12 @@ impl Host {
         self.run("ip", &[&wire[..], &peer].concat());
     }
 
+    /// Gives the end of a wire an address, and switches it on.
+    pub fn connect(&self, end: &str, address: &str) {
+        self.run("ip", &["address", "add", address, "dev", end]);
+        self.run("ip", &["link", "set", end, "up"]);
+    }
+
     fn held(mut command: Command, private: Private) -> Host {
         let prepare = match private {
             Private::Network => "ip link set lo up",

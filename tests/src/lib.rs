@@ -3,7 +3,9 @@
 //! - [`site`]: a private data directory, with the real `daybreak-admin` and `daybreak-engine` on it.
 //! - [`administration`]: the real `daybreak-admin serve`, and a client of its API.
 //! - [`pair`]: boot servers as they stand in pairs.
+//! - [`plant`]: a pair in networks of its own, whose link is cut and healed.
 //! - [`client`]: the TFTP clients of Debian: curl, tftp-hpa, atftp.
+//! - [`terminals`]: the load generator's terminals.
 //! - [`host`]: a private network or mount namespace, gone with the test that made it.
 //! - [`vm`]: a virtual machine that boots over the network, on a wire of its own.
 //! - [`raw`]: a client by hand, for what no client should do.
@@ -29,6 +31,7 @@ pub mod host;
 pub mod metrics;
 pub mod page;
 pub mod pair;
+pub mod plant;
 pub mod poll;
 pub mod process;
 pub mod programs;
@@ -36,6 +39,7 @@ pub mod properties;
 pub mod raw;
 pub mod seeds;
 pub mod site;
+pub mod terminals;
 pub mod tree;
 pub mod vendor;
 pub mod vendor_site;

@@ -1,7 +1,8 @@
 //! Boot servers as they stand in pairs: each its administration and its engine, and what operators do with them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::administration::{Administration, Api};
 use crate::client::{Client, Fetch};
+use crate::host::Host;
 use crate::poll;
 use crate::site::{Engine, Site};
 use crate::vendor::Vendor;
@@ -18,6 +20,32 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// As many as no test of a pair has.
 const TERMINALS: u32 = 100_000;
+
+/// Where a server answers: terminals, operators and the other server.
+#[derive(Clone, Copy)]
+struct Addresses {
+    tftp: SocketAddr,
+    http: SocketAddr,
+    peer: SocketAddr,
+}
+
+/// How an operator's script reaches a server, whether it runs or not.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Where its administration answers.
+    pub url: String,
+    /// The API key.
+    pub key: String,
+    host: Option<Arc<Host>>,
+}
+
+impl Door {
+    /// A client with every right.
+    #[must_use]
+    pub fn api(&self) -> Api<'_> {
+        Api::at(&self.url, &self.key, self.host.as_deref())
+    }
+}
 
 /// A server whose programs can be ended and started again, under the same addresses.
 #[derive(Debug)]
@@ -42,17 +70,39 @@ impl Server {
         server
     }
 
+    /// The same, inside a network of its own, where clients reach it at one address and the other server at another.
+    #[must_use]
+    pub fn inside(name: &'static str, host: &Arc<Host>, clients: IpAddr, link: IpAddr) -> Self {
+        let addresses = Addresses {
+            tftp: SocketAddr::new(clients, 6969),
+            http: "127.0.0.1:8069".parse().expect("an address"),
+            peer: SocketAddr::new(link, 8070),
+        };
+        let server = Server::set_up(name, Site::inside(host), addresses);
+        Vendor::license(&server.site, &server.api(), "full", TERMINALS);
+        server
+    }
+
     /// One without a licence.
     #[must_use]
     pub fn unlicensed(name: &'static str) -> Self {
-        let site = Site::new();
-        site.import(&format!("only-on-{name}"), name.as_bytes());
-        let mut server = Server {
-            name,
-            site,
+        let addresses = Addresses {
             tftp: "127.0.0.1:0".parse().expect("an address"),
             http: free_port(),
             peer: free_port(),
+        };
+        Server::set_up(name, Site::new(), addresses)
+    }
+
+    fn set_up(name: &'static str, site: Site, addresses: Addresses) -> Self {
+        site.import(&format!("only-on-{name}"), name.as_bytes());
+        let Addresses { tftp, http, peer } = addresses;
+        let mut server = Server {
+            name,
+            site,
+            tftp,
+            http,
+            peer,
             engine: None,
             administration: None,
             key: String::new(),
@@ -118,10 +168,14 @@ impl Server {
         self.peer
     }
 
-    /// Where its administration answers, and the key for that.
+    /// How to reach its administration, also later.
     #[must_use]
-    pub fn url_and_key(&self) -> (String, String) {
-        (format!("http://{}", self.http), self.key.clone())
+    pub fn door(&self) -> Door {
+        Door {
+            url: format!("http://{}", self.http),
+            key: self.key.clone(),
+            host: self.site.shared_host(),
+        }
     }
 
     /// It was made the same as another server, accounts too.
@@ -176,8 +230,13 @@ impl Server {
     /// Waits until the engine serves this under this name.
     pub fn wait_until_served(&self, name: &str, content: &[u8]) {
         poll::until(&format!("{name} on {}", self.name), PATIENCE, || {
-            let fetched = Fetch::new(Client::Curl, self.tftp).run(name);
-            fetched.content.filter(|served| served == content).map(drop)
+            let fetch = Fetch::new(Client::Curl, self.tftp);
+            let fetch = self.site.host().map_or(fetch, |host| fetch.inside(host));
+            fetch
+                .run(name)
+                .content
+                .filter(|served| served == content)
+                .map(drop)
         });
     }
 
@@ -224,7 +283,7 @@ pub fn pair(shows: &Server, joins: &Server) -> Value {
         .api()
         .send("POST", "/api/v1/sync/pairing/code", &json!({}));
     let code = code.expect(201).json();
-    let address = format!("127.0.0.1:{}", code["port"]);
+    let address = format!("{}:{}", shows.peer.ip(), code["port"]);
     let join = json!({"address": address, "code": code["code"]});
     let joined = joins.api().send("POST", "/api/v1/sync/pairing", &join);
     let joined = joined.expect(201).json();

@@ -74,18 +74,31 @@ impl RawClient {
     /// If the answer is not that block.
     #[must_use]
     pub fn hold(self, name: &str) -> HeldTransfer {
+        self.try_hold(name).unwrap_or_else(|answer| {
+            panic!("not the first block: {:?}", Packet::parse(&answer));
+        })
+    }
+
+    /// The same; or what was answered instead of that block.
+    ///
+    /// # Errors
+    /// That answer.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn try_hold(self, name: &str) -> Result<HeldTransfer, Vec<u8>> {
         let mut request = [0; BLOCK_BYTES];
         let len = wire::emit_request(name.as_bytes(), "octet", &[], &mut request);
         self.send(&request[..len.expect("a request fits")]);
         let (datagram, from) = self.receive().expect("an answer to a request");
         let Ok(Packet::Data(BlockNumber(1), payload)) = Packet::parse(&datagram) else {
-            panic!("not the first block: {:?}", Packet::parse(&datagram));
+            return Err(datagram);
         };
-        HeldTransfer {
+        Ok(HeldTransfer {
             content: payload.to_vec(),
             client: self,
             from,
-        }
+        })
     }
 }
 

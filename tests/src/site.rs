@@ -73,6 +73,11 @@ impl Site {
         self.host.as_deref()
     }
 
+    /// The same, to be kept by others.
+    pub(crate) fn shared_host(&self) -> Option<Arc<Host>> {
+        self.host.clone()
+    }
+
     /// Writes a file beside the data directory, as an operator's folder of firmware has it.
     #[must_use]
     pub fn source(&self, name: &str, content: &[u8]) -> PathBuf {

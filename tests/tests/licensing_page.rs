@@ -14,7 +14,7 @@ fn the_page_of_licences_is_walked_as_it_stands() {
     let (a, b) = (Server::unlicensed("a"), Server::unlicensed("b"));
     let _ = pair(&a, &b);
     b.wait_for_state("in-sync");
-    let ((url, key), (url_b, _)) = (a.url_and_key(), b.url_and_key());
+    let (door, door_b) = (a.door(), b.door());
     let text = programs::repository().join("docs/licensing.md");
     let text = std::fs::read_to_string(text).expect("docs/licensing.md");
     assert!(text.matches("```sh\n").count() >= 12, "commands are there");
@@ -30,10 +30,10 @@ fn the_page_of_licences_is_walked_as_it_stands() {
         .current_dir(folder.path())
         .env("PATH", format!("{ours}:{path}"))
         .env("DATA", a.site().data())
-        .env("URL", url)
+        .env("URL", door.url)
         .env("DATA_B", b.site().data())
-        .env("URL_B", url_b)
-        .env("DAYBREAK_API_KEY", key)
+        .env("URL_B", door_b.url)
+        .env("DAYBREAK_API_KEY", door.key)
         .arg(&script);
     let mut shell = Process::start("the page of licences", command);
     let status = shell.wait_for_exit(PATIENCE);

@@ -1,22 +1,30 @@
-//! Two real servers while their programs are killed at random, in the middle of edits and uploads on both: nothing that was
-//! acknowledged is lost, both end the same, and terminals boot all the while.
+//! Two real servers while their programs are killed at random, or the link between them is cut, in the middle of edits and uploads
+//! on both: nothing that was acknowledged is lost, both end the same, and terminals boot all the while.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use daybreak_tests::administration::Api;
-use daybreak_tests::client::{Client, Fetch};
-use daybreak_tests::pair::{PATIENCE, Server, pair, terminal};
+use daybreak_tests::host::Host;
+use daybreak_tests::pair::{Door, PATIENCE, Server, pair, terminal};
+use daybreak_tests::plant::{Cut, Plant};
+use daybreak_tests::terminals::Terminals;
 use daybreak_tests::world::prng::Prng;
 use daybreak_tests::{content, poll};
+use serde_json::{Value, json};
 
 /// What is there from the beginning, and booted by terminals all the while.
 const FIRMWARE: &str = "firmware.bin";
 
-/// How long a client may wait for a server that is being started again.
-const BOOT_PATIENCE: Duration = Duration::from_secs(20);
+/// Terminals that boot at once, and how long that may take while a server is being started again.
+const BOOTS_AT_ONCE: u32 = 4;
+const BOOT_PATIENCE_S: u32 = 20;
+
+/// What operators rest between two edits: there is more to be seen than their load.
+const EDIT_PAUSE: Duration = Duration::from_millis(20);
 
 #[test]
 fn c101_kills_at_any_point_lose_nothing_that_was_acknowledged_and_boots_go_on() {
@@ -29,6 +37,131 @@ fn c101_a_hundred_kills_lose_nothing_that_was_acknowledged_and_boots_go_on() {
     kill_rounds(2, 100);
 }
 
+fn kill_rounds(seed: u64, rounds: u32) {
+    let mut dice = Prng::new(seed, "kills");
+    let mut servers = [Server::new("a"), Server::new("b")];
+    let work = Work::of(&servers, None);
+    work.go_on(|work| {
+        for _ in 0..rounds {
+            work.wait_for_edits(1 + dice.below(6) as u32);
+            kill_one(&mut servers, &mut dice);
+        }
+    });
+    work.is_nowhere_lost(&servers, rounds, "in-sync");
+}
+
+/// Kills one program of the four, and starts it again.
+fn kill_one(servers: &mut [Server; 2], dice: &mut Prng) {
+    let at = dice.count(0, 1);
+    if dice.chance(700) {
+        servers[at].kill();
+        servers[at].start();
+    } else {
+        servers[at].kill_engine();
+        servers[at].start_engine();
+    }
+}
+
+#[test]
+fn c100_a_link_that_is_cut_both_ways_or_one_way_or_flaps_loses_nothing_and_no_boot_fails() {
+    let plant = Plant::new();
+    let mut servers = [plant.server(0), plant.server(1)];
+    let work = Work::of(&servers, Some(plant.clients()));
+    let doors = [servers[0].door(), servers[1].door()];
+    work.go_on(|work| {
+        for cut in [Cut::Silent, Cut::From(0), Cut::From(1), Cut::Unplugged] {
+            plant.cut(cut);
+            work.wait_for_edits(6);
+            if cut == Cut::From(1) {
+                servers[0].kill();
+                servers[0].start();
+            }
+            plant.heal();
+            work.reaches_the_other_side();
+        }
+        for _ in 0..5 {
+            plant.cut(Cut::Silent);
+            work.wait_for_edits(1);
+            plant.heal();
+            work.wait_for_edits(1);
+        }
+        work.reaches_the_other_side();
+    });
+    work.is_nowhere_lost(&servers, 1, "in-sync");
+    changed_on_both_sides_of_a_cut(&plant, &servers, &doors);
+}
+
+/// The same object is changed on both sides: the later change is in force and the other one kept, the same on both.
+fn changed_on_both_sides_of_a_cut(plant: &Plant, servers: &[Server; 2], doors: &[Door; 2]) {
+    let id = doors[0]
+        .api()
+        .create("/api/v1/terminals", &terminal("first", 0xff_0000));
+    poll::until("the terminal on b", PATIENCE, || servers[1].terminal(&id));
+    plant.cut(Cut::Silent);
+    for (door, name) in doors.iter().zip(["on-a", "on-b"]) {
+        let path = format!("/api/v1/terminals/{id}");
+        let changed = door.api().send("PUT", &path, &terminal(name, 0xff_0000));
+        changed.expect(200);
+    }
+    plant.heal();
+    for server in servers {
+        server.wait_for_state("conflict");
+        let conflicts = server.api().get("/api/v1/sync/conflicts").expect(200);
+        let conflicts = conflicts.json();
+        let values = &conflicts["items"][0]["values"];
+        let names = [0, 1].map(|value| values[value]["body"]["name"].clone());
+        assert_eq!(names, [json!("on-b"), json!("on-a")], "{conflicts}");
+        assert_eq!(server.terminal(&id).expect("it is there")["name"], "on-b");
+    }
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn c100_a_link_that_is_cut_at_random_while_programs_are_killed_loses_nothing_and_no_boot_fails() {
+    const ROUNDS: u32 = 40;
+    let mut dice = Prng::new(3, "cuts");
+    let plant = Plant::new();
+    let mut servers = [plant.server(0), plant.server(1)];
+    let work = Work::of(&servers, Some(plant.clients()));
+    let cuts = [Cut::Silent, Cut::From(0), Cut::From(1), Cut::Unplugged];
+    work.go_on(|work| {
+        // Until both have given the other up, in the middle of an image: then one of them has more to say than it can send.
+        for (number, cut) in (0..).zip(cuts) {
+            let image = content::octets(number, 60_000_000);
+            servers[0].upload(&format!("large-{number}"), &image);
+            plant.cut(cut);
+            for server in &servers {
+                server.wait_for_state("peer-unreachable");
+            }
+            plant.heal();
+            work.reaches_the_other_side();
+        }
+        for _ in 0..ROUNDS {
+            plant.cut(dice.one_of(&cuts));
+            work.wait_for_edits(1 + dice.below(60) as u32);
+            if dice.chance(300) {
+                kill_one(&mut servers, &mut dice);
+                work.wait_for_edits(dice.below(20) as u32);
+            }
+            plant.heal();
+            work.wait_for_edits(dice.below(40) as u32);
+        }
+    });
+    work.is_nowhere_lost(&servers, ROUNDS, "in-sync");
+}
+
+/// Operators who edit and upload on two servers, and terminals that boot from both, whatever happens meanwhile.
+struct Work<'a> {
+    doors: [Door; 2],
+    tftp: [SocketAddr; 2],
+    firmware: Vec<u8>,
+    /// Where the terminals stand.
+    clients: Option<&'a Host>,
+    serial: AtomicU32,
+    boots: AtomicU32,
+    acknowledged: Acknowledged,
+}
+
 /// What was acknowledged: terminals by identifier, files by name.
 #[derive(Default)]
 struct Acknowledged {
@@ -36,107 +169,158 @@ struct Acknowledged {
     files: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
-fn kill_rounds(seed: u64, rounds: u32) {
-    let mut dice = Prng::new(seed, "kills");
-    let mut servers = [Server::new("a"), Server::new("b")];
-    let firmware = content::octets(seed, 300_000);
-    servers[0].upload(FIRMWARE, &firmware);
-    let _ = pair(&servers[0], &servers[1]);
-    servers[1].wait_until_served(FIRMWARE, &firmware);
-    let doors = [&servers[0], &servers[1]].map(Server::url_and_key);
-    let tftp = [servers[0].tftp(), servers[1].tftp()];
-    let acknowledged = Acknowledged::default();
-    let (serial, ends, boots) = (AtomicU32::new(0), AtomicBool::new(false), AtomicU32::new(0));
-    std::thread::scope(|scope| {
-        let (acknowledged, serial, ends, boots, firmware) =
-            (&acknowledged, &serial, &ends, &boots, &firmware);
-        for (url, key) in &doors {
-            scope.spawn(move || {
-                while !ends.load(Ordering::Relaxed) {
-                    edit(&Api::at(url, key), serial, acknowledged);
-                }
-            });
+impl<'a> Work<'a> {
+    /// Of two servers, which are paired for that. Terminals stand inside `clients`.
+    fn of(servers: &[Server; 2], clients: Option<&'a Host>) -> Self {
+        let firmware = content::octets(1, 300_000);
+        servers[0].upload(FIRMWARE, &firmware);
+        let _ = pair(&servers[0], &servers[1]);
+        servers[1].wait_until_served(FIRMWARE, &firmware);
+        Work {
+            doors: [servers[0].door(), servers[1].door()],
+            tftp: [servers[0].tftp(), servers[1].tftp()],
+            firmware,
+            clients,
+            serial: AtomicU32::new(0),
+            boots: AtomicU32::new(0),
+            acknowledged: Acknowledged::default(),
         }
-        // A client with both servers in its list: the first that answers.
-        scope.spawn(move || {
-            while !ends.load(Ordering::Relaxed) {
-                poll::until("a boot from either server", BOOT_PATIENCE, || {
-                    let from = |server| Fetch::new(Client::Curl, server).run(FIRMWARE).content;
-                    let image = from(tftp[0]).or_else(|| from(tftp[1]))?;
-                    assert!(image == *firmware, "a boot got other octets");
-                    Some(())
-                });
-                boots.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        for _ in 0..rounds {
-            let until = serial.load(Ordering::Relaxed) + 1 + dice.below(6) as u32;
-            poll::until("some edits", PATIENCE, || {
-                (serial.load(Ordering::Relaxed) >= until).then_some(())
-            });
-            let at = dice.count(0, 1);
-            if dice.chance(700) {
-                servers[at].kill();
-                servers[at].start();
-            } else {
-                servers[at].kill_engine();
-                servers[at].start_engine();
-            }
-        }
-        ends.store(true, Ordering::Relaxed);
-    });
-    for server in &servers {
-        server.wait_for_state("in-sync");
     }
-    let [ours, theirs] = [&servers[0], &servers[1]].map(Server::status);
-    assert_eq!(ours["head"], theirs["taken_in"]);
-    assert_eq!(theirs["head"], ours["taken_in"]);
-    let terminals = acknowledged.terminals.into_inner().expect("no panic");
-    let files = acknowledged.files.into_inner().expect("no panic");
-    assert!(terminals.len() as u32 > rounds && !files.is_empty());
-    assert!(boots.into_inner() > rounds);
-    for server in &servers {
-        for (id, name) in &terminals {
-            let body = server
-                .terminal(id)
-                .unwrap_or_else(|| panic!("{name} is lost"));
-            assert_eq!(body["name"], **name);
+
+    /// Everybody works as long as `meanwhile` takes.
+    fn go_on(&self, meanwhile: impl FnOnce(&Self)) {
+        let ends = AtomicBool::new(false);
+        let until_the_end = &|act: &dyn Fn()| {
+            while !ends.load(Ordering::Relaxed) {
+                act();
+            }
+        };
+        std::thread::scope(|scope| {
+            // Also when it fails, so that everybody goes home.
+            let _end = EndsWith(&ends);
+            for door in &self.doors {
+                scope.spawn(move || until_the_end(&|| self.edit(&door.api())));
+            }
+            scope.spawn(move || until_the_end(&|| self.boot()));
+            meanwhile(self);
+        });
+    }
+
+    fn wait_for_edits(&self, edits: u32) {
+        let until = self.serial.load(Ordering::Relaxed) + edits;
+        poll::until("some edits", PATIENCE, || {
+            (self.serial.load(Ordering::Relaxed) >= until).then_some(())
+        });
+    }
+
+    /// Waits until what is made now on either is on the other.
+    fn reaches_the_other_side(&self) {
+        for (here, there) in [(0, 1), (1, 0)] {
+            let number = self.serial.fetch_add(1, Ordering::Relaxed);
+            let new = terminal(&format!("t{number}"), number);
+            let id = self.doors[here].api().create("/api/v1/terminals", &new);
+            let path = format!("/api/v1/terminals/{id}");
+            poll::until("a change over the healed link", PATIENCE, || {
+                (self.doors[there].api().get(&path).status == 200).then_some(())
+            });
         }
-        for (name, content) in &files {
-            server.wait_until_served(name, content);
+    }
+
+    /// One terminal, and sometimes a file. What is not answered may have happened, or not.
+    fn edit(&self, api: &Api<'_>) {
+        let number = self.serial.fetch_add(1, Ordering::Relaxed);
+        if number % 4 == 3 {
+            let name = format!("file-{number}");
+            let content = content::octets(u64::from(number) + 1000, 150_000);
+            let folder = tempfile::tempdir().expect("a folder");
+            let file = folder.path().join("content");
+            std::fs::write(&file, &content).expect("own folder");
+            let file = file.to_str().expect("a plain path");
+            let path = format!("/api/v1/files/{name}");
+            let answer = api.curl("PUT", &path, &["--upload-file", file]);
+            if answer.status == 201 {
+                let mut files = self.acknowledged.files.lock().expect("no panic");
+                files.insert(name, content);
+            }
+        } else {
+            let name = format!("t{number}");
+            let answer = api.send("POST", "/api/v1/terminals", &terminal(&name, number));
+            if answer.status == 201 {
+                let made = answer.json();
+                let id = made["id"].as_str().expect("an identifier").to_owned();
+                let mut terminals = self.acknowledged.terminals.lock().expect("no panic");
+                terminals.insert(id, name);
+            }
+        }
+        poll::try_until(EDIT_PAUSE, || None::<()>);
+    }
+
+    /// Some terminals, with both servers in their list: none of them fails.
+    fn boot(&self) {
+        let first = self.boots.fetch_add(1, Ordering::Relaxed) as usize % 2;
+        let terminals = Terminals {
+            host: self.clients,
+            clients: BOOTS_AT_ONCE,
+            file: FIRMWARE,
+            content: &self.firmware,
+            deadline_s: BOOT_PATIENCE_S,
+        };
+        let _ = terminals.boot(&[self.tftp[first], self.tftp[1 - first]]);
+    }
+
+    /// Both servers are the same, and have all that was acknowledged by either.
+    fn is_nowhere_lost(&self, servers: &[Server; 2], least: u32, state: &str) {
+        poll::until("equal heads", PATIENCE, || {
+            let [ours, theirs] = [&servers[0], &servers[1]].map(Server::status);
+            let quiet = ours["state"] == state && theirs["state"] == state;
+            let equal = ours["head"] == theirs["taken_in"] && theirs["head"] == ours["taken_in"];
+            (quiet && equal).then_some(())
+        });
+        let terminals = self.acknowledged.terminals.lock().expect("no panic");
+        let files = self.acknowledged.files.lock().expect("no panic");
+        let boots = self.boots.load(Ordering::Relaxed);
+        println!(
+            "acknowledged: {} terminals, {} files; {} boots",
+            terminals.len(),
+            files.len(),
+            boots * BOOTS_AT_ONCE
+        );
+        assert!(terminals.len() as u32 > least && !files.is_empty());
+        assert!(boots > least / 2);
+        for server in servers {
+            let there = names_of_terminals(&server.api());
+            for (id, name) in &*terminals {
+                assert_eq!(there.get(id), Some(name), "{id}");
+            }
+            for (name, content) in &*files {
+                server.wait_until_served(name, content);
+            }
         }
     }
 }
 
-/// One terminal, and sometimes a file. What is not answered may have happened, or not.
-fn edit(api: &Api<'_>, serial: &AtomicU32, acknowledged: &Acknowledged) {
-    let number = serial.fetch_add(1, Ordering::Relaxed);
-    if number % 4 == 3 {
-        let name = format!("file-{number}");
-        let content = content::octets(u64::from(number) + 1000, 150_000);
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("content");
-        std::fs::write(&file, &content).expect("own folder");
-        let file = file.to_str().expect("a plain path");
-        let answer = api.curl(
-            "PUT",
-            &format!("/api/v1/files/{name}"),
-            &["--upload-file", file],
-        );
-        if answer.status == 201 {
-            let mut files = acknowledged.files.lock().expect("no panic");
-            files.insert(name, content);
+/// Every terminal that a server knows.
+fn names_of_terminals(api: &Api<'_>) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    let mut path = "/api/v1/terminals?limit=500".to_owned();
+    loop {
+        let page = api.get(&path).expect(200).json();
+        for item in page["items"].as_array().expect("items") {
+            let text = |value: &Value| value.as_str().expect("a text").to_owned();
+            names.insert(text(&item["id"]), text(&item["body"]["name"]));
         }
-        return;
+        let Some(next) = page["next"].as_str() else {
+            return names;
+        };
+        path = format!("/api/v1/terminals?limit=500&after={next}");
     }
-    let name = format!("t{number}");
-    let answer = api.send("POST", "/api/v1/terminals", &terminal(&name, number));
-    if answer.status == 201 {
-        let id = answer.json()["id"]
-            .as_str()
-            .expect("an identifier")
-            .to_owned();
-        let mut terminals = acknowledged.terminals.lock().expect("no panic");
-        terminals.insert(id, name);
+}
+
+/// Says that it is over, when it is gone.
+struct EndsWith<'a>(&'a AtomicBool);
+
+impl Drop for EndsWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
