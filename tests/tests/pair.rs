@@ -466,8 +466,10 @@ fn c98_of_a_thousand_changes_99_in_100_are_served_by_the_other_server_within_a_s
 }
 
 /// Terminals boot from a server whose only wire is slow, and again while it sends the other server a large image over that wire, at
-/// the pace that was set. `-- --nocapture` prints how long they take.
+/// the pace that was set; both twice, because a busy machine is slow at times. Prints how long they take:
+/// `cargo test --release -p daybreak-tests --test pair starve -- --ignored --nocapture`
 #[test]
+#[ignore = "long: make test-long"]
 fn an_image_on_its_way_to_the_other_server_does_not_starve_the_boots() {
     /// A quarter of the wire.
     const IMAGE_BYTES_PER_SECOND: u32 = 1_250_000;
@@ -502,12 +504,12 @@ fn an_image_on_its_way_to_the_other_server_does_not_starve_the_boots() {
             .as_u64()
             .expect("octets")
     };
-    let alone = boots();
-    a.upload("large", &octets(2, 20_000_000));
+    let alone = boots().min(boots());
+    a.upload("large", &octets(2, 40_000_000));
     let before = poll::until("the image to be on its way", PATIENCE, || {
-        Some(to_go()).filter(|octets| (1..19_900_000).contains(octets))
+        Some(to_go()).filter(|octets| (1..39_900_000).contains(octets))
     });
-    let beside = boots();
+    let beside = boots().min(boots());
     let after = to_go();
     println!(
         "{alone} ms alone, {beside} ms beside {} octets of an image",
