@@ -25,6 +25,8 @@ const BOOT_PATIENCE_S: u32 = 20;
 
 /// What operators rest between two edits: there is more to be seen than their load.
 const EDIT_PAUSE: Duration = Duration::from_millis(20);
+/// One edit in so many is a file, and each of them is fetched from both servers in the end.
+const FILE_EVERY: u32 = 6;
 
 #[test]
 fn c101_kills_at_any_point_lose_nothing_that_was_acknowledged_and_boots_go_on() {
@@ -229,7 +231,7 @@ impl<'a> Work<'a> {
     /// One terminal, and sometimes a file. What is not answered may have happened, or not.
     fn edit(&self, api: &Api<'_>) {
         let number = self.serial.fetch_add(1, Ordering::Relaxed);
-        if number % 4 == 3 {
+        if number % FILE_EVERY == FILE_EVERY - 1 {
             let name = format!("file-{number}");
             let content = content::octets(u64::from(number) + 1000, 150_000);
             let folder = tempfile::tempdir().expect("a folder");
@@ -287,7 +289,7 @@ impl<'a> Work<'a> {
         );
         assert!(terminals.len() as u32 > least && !files.is_empty());
         assert!(boots > least / 2);
-        for server in servers {
+        let has_all = |server: &Server| {
             let there = names_of_terminals(&server.api());
             for (id, name) in &*terminals {
                 assert_eq!(there.get(id), Some(name), "{id}");
@@ -295,7 +297,12 @@ impl<'a> Work<'a> {
             for (name, content) in &*files {
                 server.wait_until_served(name, content);
             }
-        }
+        };
+        std::thread::scope(|scope| {
+            for server in servers {
+                scope.spawn(|| has_all(server));
+            }
+        });
     }
 }
 
