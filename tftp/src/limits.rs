@@ -88,6 +88,12 @@ pub const RTO_MIN: Duration = Duration::from_millis(50);
 /// negotiated a longer `timeout`.
 pub const RTO_MAX: Duration = Duration::from_secs(8);
 
+/// A client that repeats its ACK so long after everything left is alive and has missed it: the next time-out comes
+/// within [`RTO_MIN`]. Most clients repeat theirs after a second.
+pub const HINT_AFTER: Duration = Duration::from_millis(750);
+/// Times that this may happen without any progress. Beyond it: the time-outs alone.
+pub const HINTS_MAX: u8 = 4;
+
 /// Stateless replies (ERRORs) waiting to be sent. Beyond it: the oldest is dropped, and counted.
 pub const REPLIES_MAX: usize = 4096;
 

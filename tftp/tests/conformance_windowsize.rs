@@ -117,6 +117,25 @@ fn c64_a_timeout_sends_again_from_the_last_acknowledged_block() {
 }
 
 #[test]
+fn c64_a_client_that_repeats_its_ack_is_not_left_to_a_timeout_that_has_grown() {
+    let mut server = Server::new();
+    server.file("f", 512 * 100);
+    let window = first_window(&mut server, "4", 5);
+    let last = window[3].clone();
+    assert_eq!(numbers(&server.ack(&last, 4)), range(5, 8));
+    // The way is dead for some seconds; then it works again, and the client says what it has.
+    server.wait(ms(5_000));
+    assert!(server.wait(ms(1_000)).is_empty(), "the time-out is seconds");
+    assert!(server.ack(&last, 4).is_empty(), "never by the ACK itself");
+    let again = server.wait(ms(60));
+    assert_eq!(numbers(&again)[..1], [5]);
+    // A copy of that ACK, soon after, brings nothing: the window leaves once, in bursts.
+    assert!(server.ack(&last, 4).is_empty());
+    let rest = server.wait(ms(600));
+    assert_eq!(numbers(&[again, rest].concat()), range(5, 8));
+}
+
+#[test]
 fn c66_a_window_of_1_is_rfc_1350_on_the_wire() {
     let mut plain = Server::new();
     let mut windowed = Server::new();

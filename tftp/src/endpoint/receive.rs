@@ -41,7 +41,7 @@ impl<F: Clone> Endpoint<F> {
         let was_half_open = transfer.is_half_open();
         let before = transfer.bytes_acknowledged();
         let acked = transfer.acknowledge(now, number);
-        if acked != Acked::Stale {
+        if !matches!(acked, Acked::Stale | Acked::Waiting) {
             let bytes = transfer.bytes_acknowledged() - before;
             let governor = &mut self.egresses[usize::from(transfer.egress)].governor;
             governor.acknowledged(now, path.remote.ip(), bytes, transfer.take_sample());
@@ -49,6 +49,11 @@ impl<F: Clone> Endpoint<F> {
         match acked {
             Acked::Stale => {
                 self.counters.acks_stale += 1;
+                return;
+            }
+            Acked::Waiting => {
+                self.counters.acks_stale += 1;
+                self.timers.set(slot, now + limits::RTO_MIN);
                 return;
             }
             Acked::Rewound => self.counters.rewinds += 1,

@@ -77,6 +77,8 @@ pub(super) struct Transfer<F> {
     resent: bool,
     /// Times that the first reply left.
     tries: u8,
+    /// Times that a repeated ACK has brought the next time-out forward since the last progress.
+    hints: u8,
     /// Most blocks that leave at once; shrinks when time-outs show that bursts are lost (BCP 145).
     burst: u16,
 }
@@ -180,6 +182,7 @@ impl<F> Transfer<F> {
             gap_follows: false,
             resent: false,
             tries: 0,
+            hints: 0,
             burst: terms.windowsize,
         }
     }

@@ -13,6 +13,8 @@ use crate::{Time, limits};
 pub(in crate::endpoint) enum Acked {
     /// Nothing: too old, too new, or a duplicate.
     Stale,
+    /// Nothing either, but the client is there and waits for what left long ago: the next time-out comes soon.
+    Waiting,
     /// The client is there; DATA is due.
     Started,
     /// The window moved on.
@@ -73,6 +75,9 @@ impl<F> Transfer<F> {
             // one it reports the gap again.
             return if self.gap_follows && self.may_rewind(now) {
                 self.rewind(now)
+            } else if self.lost_long_ago(now) {
+                self.hints += 1;
+                Acked::Waiting
             } else {
                 Acked::Stale
             };
@@ -125,6 +130,14 @@ impl<F> Transfer<F> {
             && now.since(self.sent_at) >= self.rtt.timeout()
     }
 
+    /// The client repeats its ACK so long after everything left that no way is as long: it was lost, or the client's
+    /// answer was. Time-outs that have grown would outlast the patience of a client that is alive.
+    fn lost_long_ago(&self, now: Time) -> bool {
+        self.place == Place::Nowhere
+            && self.hints < limits::HINTS_MAX
+            && now.since(self.sent_at) >= limits::HINT_AFTER
+    }
+
     /// Once a round trip: the reports of one gap arrive in a row, and a client that acknowledges every
     /// block of its window reports none.
     fn may_rewind(&self, now: Time) -> bool {
@@ -169,6 +182,7 @@ impl<F> Transfer<F> {
     fn run(&mut self, now: Time) {
         self.phase = Phase::Running;
         self.progress_at = now;
+        self.hints = 0;
         self.rtt.progressed();
     }
 
