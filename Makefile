@@ -11,7 +11,7 @@ SHELL := bash
 
 say = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help run pair test test-long bench peers fmt clippy doc deny fuzz clean setup-build setup-test
+.PHONY: help run pair test tests-built test-long bench peers fmt clippy doc deny fuzz clean setup-build setup-test
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,16 +26,20 @@ pair: setup-build ## Build, run two boot servers on this machine that keep each 
 	cargo build --release -p daybreak-engine -p daybreak-admin
 	@scripts/pair
 
-test: setup-build setup-test fmt clippy doc ## Everything that a change must pass
-	$(call say,Building every program and test)
-	cargo build --workspace --bins --tests
+test: setup-build ## Everything that a change must pass
+	@scripts/setup-test
+	@scripts/setup-folders & folders=$$!; $(MAKE) --no-print-directory fmt clippy doc tests-built; wait $$folders
 	$(call say,Tests of units and simulators - with real clients - in a virtual machine)
 	scripts/test
 
-test-long: setup-build ## The longer runs: more firmware, more seeds, the fuzzers (about an hour)
-	@scripts/setup-test long
+tests-built:
 	$(call say,Building every program and test)
 	cargo build --workspace --bins --tests
+
+test-long: setup-build ## The longer runs: more firmware, more seeds, the fuzzers (about an hour)
+	@scripts/setup-test long
+	@scripts/setup-folders
+	@$(MAKE) --no-print-directory tests-built
 	$(call say,Tests that take long)
 	cargo test --workspace --no-fail-fast --lib --bins --tests -- --ignored
 	$(call say,Fuzzers)
@@ -79,6 +83,7 @@ setup-build:
 
 setup-test:
 	@scripts/setup-test
+	@scripts/setup-folders
 
 clean: ## Remove what was built, and the data of `make run`
 	cargo clean
