@@ -70,7 +70,7 @@ fn the_texts_are_the_reviewed_ones() {
     }
 }
 
-/// A program of a DHCP server, installed or unpacked by scripts/setup-test.
+/// A program of a DHCP server, installed or unpacked by scripts/setup-folders.
 fn program(name: &str) -> Command {
     let unpacked: PathBuf = [
         env!("CARGO_MANIFEST_DIR"),
@@ -88,7 +88,7 @@ fn program(name: &str) -> Command {
     ];
     let found = folders.iter().map(|folder: &PathBuf| folder.join(name));
     let found = found.into_iter().find(|file| file.is_file());
-    let found = found.unwrap_or_else(|| panic!("no {name}: scripts/setup-test brings it"));
+    let found = found.unwrap_or_else(|| panic!("no {name}: scripts/setup-folders brings it"));
     let mut command = Command::new(found);
     let libraries = format!("{}-linux-gnu", std::env::consts::ARCH);
     command.env("LD_LIBRARY_PATH", unpacked.join("usr/lib").join(libraries));
