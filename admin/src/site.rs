@@ -60,8 +60,8 @@ pub struct FileChange {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     objects: BTreeMap<Id, Arc<Object>>,
-    // By name without regard to case, then by identifier.
-    names: BTreeSet<(Arc<str>, Id)>,
+    // By name without regard to case, then by identifier. With the object: a list of thousands looks none of them up.
+    names: BTreeMap<(Arc<str>, Id), Arc<Object>>,
 }
 
 impl Table {
@@ -77,8 +77,14 @@ impl Table {
     }
 
     /// All of them, by name without regard to case.
-    pub fn by_name(&self) -> impl DoubleEndedIterator<Item = &Arc<Object>> {
-        self.names.iter().filter_map(|(_, id)| self.objects.get(id))
+    pub fn by_name(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.names.values()
+    }
+
+    /// All of them in the same order, each with its name in lower case.
+    pub fn folded_names(&self) -> impl Iterator<Item = (&str, &Arc<Object>)> {
+        let names = self.names.iter();
+        names.map(|((folded, _), object)| (&**folded, object))
     }
 
     /// Those of this name, without regard to case.
@@ -87,6 +93,7 @@ impl Table {
         let lowest = Id::parse("-").expect("the lowest identifier");
         let named = self.names.range((Arc::clone(&folded), lowest)..);
         named
+            .map(|(key, _)| key)
             .take_while(move |(name, _)| *name == folded)
             .map(|(_, id)| id)
     }
@@ -370,9 +377,8 @@ impl Site {
             _ => {}
         }
         let table = Arc::make_mut(&mut self.tables[kind.index()]);
-        table
-            .names
-            .insert((folded(object.body.name()), object.id.clone()));
+        let name = (folded(object.body.name()), object.id.clone());
+        table.names.insert(name, Arc::clone(&object));
         table.objects.insert(object.id.clone(), object);
     }
 

@@ -176,18 +176,19 @@ impl Listing {
     /// Every object of `kind` that the filters let through, in order.
     pub(super) fn all<'s>(&self, site: &'s Site, kind: Kind) -> Vec<&'s Arc<Object>> {
         let table = site.table(kind);
-        let passes = |object: &&Arc<Object>| {
-            self.filters
-                .iter()
-                .all(|filter| filter.passes(&object.body))
+        let passes = |(folded, object): &(&str, &Arc<Object>)| {
+            let mut filters = self.filters.iter();
+            filters.all(|filter| filter.passes(folded, &object.body))
         };
-        let mut found: Vec<&'s Arc<Object>> = match self.sort {
-            // By name, the table is in order as it is.
-            Sort::Name => table.by_name().filter(passes).collect(),
-            Sort::Id | Sort::Changed => table.objects().filter(passes).collect(),
-        };
-        if self.sort == Sort::Changed {
-            found.sort_by_cached_key(|object| self.place(object));
+        let passing = table.folded_names().filter(passes);
+        let mut found: Vec<&'s Arc<Object>> = passing.map(|(_, object)| object).collect();
+        match self.sort {
+            // The table is in this order as it is.
+            Sort::Name => {}
+            Sort::Id => found.sort_unstable_by_key(|object| &object.id),
+            Sort::Changed => found.sort_unstable_by_key(|object| {
+                (object.stamp.time_ms, object.stamp.counter, &object.id)
+            }),
         }
         if self.descending {
             found.reverse();
@@ -213,9 +214,10 @@ fn read_cursor(text: &str) -> Option<(String, Id)> {
 }
 
 impl Filter {
-    fn passes(&self, body: &Body) -> bool {
+    /// Whether it lets an object through that has this name in lower case.
+    fn passes(&self, folded: &str, body: &Body) -> bool {
         match (self, body) {
-            (Filter::Name(part), _) => body.name().to_lowercase().contains(part),
+            (Filter::Name(part), _) => folded.contains(part),
             (Filter::Group(id), Body::Terminal(terminal)) => terminal.group.as_ref() == Some(id),
             (Filter::Model(id), Body::Terminal(terminal)) => terminal.model.as_ref() == Some(id),
             (Filter::Mac(start), Body::Terminal(terminal)) => terminal
