@@ -11,7 +11,7 @@ use std::time::Instant;
 use daybreak_admin::configuration::Edit;
 use daybreak_admin::kind::{Body, Kind};
 use daybreak_admin::object::Id;
-use daybreak_admin::publish::{Compiler, Publication, Publisher, publish};
+use daybreak_admin::publish::{Cards, Compiler, Publication, Publisher, publish};
 use daybreak_store::{Content, Mac, Name, StoredTerminal};
 use serde_json::{Value, json};
 use support::plant::{Outcome, Plant};
@@ -255,11 +255,14 @@ fn the_difference_to_the_last_publication_is_all_of_it() {
         let mut other = Compiler::new();
         let anew = other.compile(&site);
         assert_eq!(
-            (compiled.files, &compiled.problems),
-            (anew.files, &anew.problems)
+            (compiled.files, compiled.cards, &compiled.problems),
+            (anew.files, anew.cards, &anew.problems)
         );
         let served = plant.reader().load().expect("catalog");
         assert_eq!(served.entries().count(), anew.files.len(), "round {round}");
+        let cards = served.snapshot().terminals();
+        let cards: Cards = cards.map(|view| (view.mac, view.into())).collect();
+        assert_eq!(&cards, anew.cards, "round {round}");
         for (_, view) in served.entries() {
             let Content::Inline(content) = view.content else {
                 panic!("nothing was imported");

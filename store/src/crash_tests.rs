@@ -229,6 +229,19 @@ fn a_change_of_terminals_survives_every_crash_point() {
 }
 
 #[test]
+fn a_change_of_what_was_kept_survives_every_crash_point() {
+    survives(&two_generations(), &|disk| {
+        let sound = Faulty::new(disk.inner().clone(), Fault::None);
+        let (_, kept) = open(sound)?.begin()?.publish_and_keep()?;
+        let store = open(disk.clone())?;
+        let mut draft = store.begin_with(Some(kept))?;
+        draft.put_inline(name("t"), *b"{1}");
+        draft.remove("a");
+        draft.publish().map(drop)
+    });
+}
+
+#[test]
 fn an_import_of_what_an_unfinished_one_left_survives_every_crash_point() {
     // The image is in its place, but neither its name nor its folder was ever synced.
     let disk = two_generations();

@@ -34,11 +34,28 @@ pub struct Published {
     pub changed: bool,
 }
 
+/// The entries of a catalog, kept in memory by who published it: the next draft need not read them.
+#[derive(Debug)]
+pub struct Kept {
+    current: Current,
+    builder: SnapshotBuilder,
+}
+
+impl Kept {
+    /// The catalog that they are of.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.current.generation
+    }
+}
+
 /// A change in preparation.
 pub struct Draft<'s, D: Disk = Directory> {
     store: &'s Store<D>,
     _lock: D::File,
-    base: Snapshot,
+    base: Current,
+    // The base was not read: whether it is whole on the disk is not known.
+    unread: bool,
     warning: Option<LoadError>,
     builder: SnapshotBuilder,
     changed: bool,
@@ -54,9 +71,18 @@ pub struct Draft<'s, D: Disk = Directory> {
 }
 
 impl<'s, D: Disk> Draft<'s, D> {
-    pub(crate) fn begin(store: &'s Store<D>) -> Result<Self, StoreError> {
+    pub(crate) fn begin(store: &'s Store<D>, kept: Option<Kept>) -> Result<Self, StoreError> {
         let lock = store.lock()?;
         let disk = &store.disk;
+        let named = |kept: &Kept| {
+            let current = publish::read_current(disk);
+            current.is_ok_and(|current| current == Some(kept.current))
+        };
+        if let Some(kept) = kept.filter(named) {
+            let mut draft = Self::of(store, lock, kept.current, kept.builder);
+            draft.unread = true;
+            return Ok(draft);
+        }
         let (base, warning) = match publish::load_published(disk) {
             Ok(Some((snapshot, _pin))) => (snapshot, None),
             Ok(None) => (Snapshot::empty(), None),
@@ -70,27 +96,34 @@ impl<'s, D: Disk> Draft<'s, D> {
             }
         };
         let builder = SnapshotBuilder::from_snapshot(&base);
-        let base_images = builder.entries().values().filter_map(image_of).collect();
-        Ok(Draft {
+        let mut draft = Self::of(store, lock, Current::of(&base), builder);
+        // What is in force is damaged: even the same entries must be published anew.
+        draft.changed = warning.is_some();
+        draft.warning = warning;
+        Ok(draft)
+    }
+
+    fn of(store: &'s Store<D>, lock: D::File, base: Current, builder: SnapshotBuilder) -> Self {
+        Draft {
             store,
             _lock: lock,
-            // What is in force is damaged: even the same entries must be published anew.
-            changed: warning.is_some(),
             base,
-            warning,
-            builder,
+            unread: false,
+            warning: None,
+            changed: false,
             stored_bytes: 0,
             pending: BTreeMap::new(),
             placed: Vec::new(),
             unsynced: BTreeSet::new(),
-            base_images,
-        })
+            base_images: builder.entries().values().filter_map(image_of).collect(),
+            builder,
+        }
     }
 
     /// What this draft started from. [`Generation::ZERO`]: nothing.
     #[must_use]
     pub fn base(&self) -> Generation {
-        self.base.generation()
+        self.base.generation
     }
 
     /// Why it did not start from what `current` names, but from the newest older catalog that is whole (or
@@ -167,7 +200,7 @@ impl<'s, D: Disk> Draft<'s, D> {
         self.sync_folders()?;
         self.placed.clear();
         Ok(Published {
-            generation: self.base.generation(),
+            generation: self.base.generation,
             changed: false,
         })
     }
@@ -224,6 +257,14 @@ impl<'s, D: Disk> Draft<'s, D> {
         }
     }
 
+    /// Says whose one network card is; `None`: nobody's.
+    pub fn set_terminal(&mut self, mac: Mac, terminal: Option<StoredTerminal>) {
+        if self.builder.terminals().get(&mac) != terminal.as_ref() {
+            self.changed = true;
+            self.builder.set_terminal(mac, terminal);
+        }
+    }
+
     /// Has the same entries published anew: an image is back, and who serves them must look again.
     pub fn renew(&mut self) {
         self.changed = true;
@@ -246,18 +287,31 @@ impl<'s, D: Disk> Draft<'s, D> {
 
     /// Makes this the next generation. On return it is visible to readers and lasts. After an error the old
     /// generation is in force, or (if the very last step failed) this one.
-    pub fn publish(mut self) -> Result<Published, StoreError> {
+    pub fn publish(self) -> Result<Published, StoreError> {
+        self.publish_and_keep().map(|(published, _)| published)
+    }
+
+    /// The same; and gives back what the next draft may start from ([`Store::begin_with`]).
+    pub fn publish_and_keep(mut self) -> Result<(Published, Kept), StoreError> {
         self.place_images()?;
         let disk = &self.store.disk;
+        if self.unread && !self.changed && self.placed.is_empty() {
+            // Nothing is written that would replace a damaged one: so it is looked at, as by every other draft.
+            match publish::load_published(disk) {
+                Err(error) if error.may_pass() => return Err(StoreError::Published(error)),
+                found => self.changed = found.is_err(),
+            }
+        }
         // An image that was gone is back: who serves the same entries must look again.
         if !self.changed && self.placed.is_empty() {
             // The one before us may have failed in its last step.
             publish::sync_folder(disk, layout::CATALOGS)?;
             self.placed.clear();
-            return Ok(Published {
-                generation: self.base.generation(),
+            let published = Published {
+                generation: self.base.generation,
                 changed: false,
-            });
+            };
+            return Ok((published, self.kept(self.base)));
         }
         let generation = self.next_generation()?;
         let file = self.builder.build(generation)?;
@@ -266,11 +320,20 @@ impl<'s, D: Disk> Draft<'s, D> {
         // From here on a catalog may name them, whatever the outcome.
         self.placed.clear();
         publish::write_catalog(disk, generation, snapshot.as_bytes())?;
-        publish::switch_current(disk, Current::of(&snapshot))?;
-        Ok(Published {
+        let current = Current::of(&snapshot);
+        publish::switch_current(disk, current)?;
+        let published = Published {
             generation,
             changed: true,
-        })
+        };
+        Ok((published, self.kept(current)))
+    }
+
+    fn kept(&mut self, current: Current) -> Kept {
+        Kept {
+            current,
+            builder: std::mem::take(&mut self.builder),
+        }
     }
 
     /// Above everything that was ever published, as far as any trace of it is left.
@@ -284,7 +347,7 @@ impl<'s, D: Disk> Draft<'s, D> {
             .copied()
             .max(named.map(|current| current.generation))
             .unwrap_or_default()
-            .max(self.base.generation());
+            .max(self.base.generation);
         highest
             .next()
             .ok_or(StoreError::GenerationsExhausted(highest))

@@ -45,7 +45,7 @@ pub use catalog::{
     StoredContent, StoredTerminal, TerminalView,
 };
 pub use collect::{CollectReport, Retention};
-pub use draft::{Change, Draft, Published};
+pub use draft::{Change, Draft, Kept, Published};
 pub use error::StoreError;
 pub use generation::Generation;
 pub use hash::ImageHash;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::disk::{Directory, Disk, Space};
-use crate::draft::Draft;
+use crate::draft::{Draft, Kept};
 use crate::limits::{LOCK_WAIT, RESERVE_BYTES};
 use crate::publish::Current;
 use crate::{Generation, ImageHash, LoadError, Snapshot, StoreError, layout, publish};
@@ -98,7 +98,12 @@ impl<D: Disk> Store<D> {
 
     /// Starts a change: takes the lock of the store, and starts from what is published.
     pub fn begin(&self) -> Result<Draft<'_, D>, StoreError> {
-        Draft::begin(self)
+        Draft::begin(self, None)
+    }
+
+    /// The same, and what is published is not read if it still is what was `kept` of it: for a process that publishes often.
+    pub fn begin_with(&self, kept: Option<Kept>) -> Result<Draft<'_, D>, StoreError> {
+        Draft::begin(self, kept)
     }
 
     /// What is published now: an empty snapshot before anything is.

@@ -233,6 +233,45 @@ fn a_damaged_catalog_is_refused_by_name_and_an_older_one_serves() {
 }
 
 #[test]
+fn a_change_starts_from_what_was_kept_unless_somebody_else_published() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    let mut draft = store.begin().expect("begin");
+    put(&mut draft, "a", b"1");
+    draft.put_inline(name("t"), *b"{}");
+    let (_, kept) = draft.publish_and_keep().expect("publish");
+
+    // Damage that nobody reads does not stop a change, and is gone with it.
+    flip(&dir.path().join(layout::catalog(kept.generation())), 70);
+    let mut draft = store.begin_with(Some(kept)).expect("begin");
+    assert_eq!(draft.entries().len(), 2);
+    draft.put_inline(name("t"), *b"{1}");
+    let (published, kept) = draft.publish_and_keep().expect("publish");
+    assert_eq!(published.generation.get(), 2);
+    let reader = Reader::open(dir.path()).expect("reader");
+    assert_eq!(reader.load().expect("whole").len(), 2);
+
+    // Where nothing changes, it is found all the same.
+    let draft = store.begin_with(Some(kept)).expect("begin");
+    let (published, kept) = draft.publish_and_keep().expect("publish");
+    assert!(!published.changed);
+    flip(&dir.path().join(layout::catalog(kept.generation())), 70);
+    let draft = store.begin_with(Some(kept)).expect("begin");
+    let (published, kept) = draft.publish_and_keep().expect("publish");
+    assert!(published.changed);
+    assert_eq!(reader.load().expect("whole").len(), 2);
+
+    publish_one(&store, "b", b"of somebody else");
+    let mut draft = store.begin_with(Some(kept)).expect("begin");
+    put(&mut draft, "c", b"2");
+    draft.publish().expect("publish");
+    let names: Vec<String> = (reader.load().expect("whole").entries())
+        .map(|(_, view)| view.name.to_owned())
+        .collect();
+    assert_eq!(names, ["a", "b", "c", "t"]);
+}
+
+#[test]
 fn generations_only_increase_whatever_happened_to_current() {
     let dir = tempfile::tempdir().expect("tempdir");
     let store = store_in(dir.path());

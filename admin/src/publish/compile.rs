@@ -5,7 +5,8 @@
 //! the rendered files of each terminal with the object and the allowance that they were rendered from. A state shares what did not change with the one before, so telling is comparing pointers; and what
 //! comes out is only the difference to what came out before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use daybreak_store::{Mac, Name, StatusKey, StoredTerminal};
@@ -50,6 +51,8 @@ pub struct Compiled<'c> {
     pub cards: &'c Cards,
     /// The active version of each firmware package.
     pub active: Vec<ActiveVersion>,
+    /// Cards that are new, or another's, or gone.
+    pub cards_changed: Vec<Mac>,
     /// Names whose content is new or another one.
     pub changed: Vec<Name>,
     /// Names that nothing renders any more.
@@ -81,6 +84,14 @@ impl Shared {
         let found = self.built_in.iter().find(|(of, _)| *of == script);
         &found.expect("each script of a terminal").1
     }
+}
+
+/// Cards and names that are others than before.
+#[derive(Default)]
+struct Difference {
+    cards_changed: Vec<Mac>,
+    changed: Vec<Name>,
+    removed: Vec<Name>,
 }
 
 /// The rendered files of one card.
@@ -125,7 +136,6 @@ impl Compiler {
         let mut problems = Vec::new();
         // Cards of which the files may be others now.
         let mut touched = BTreeSet::new();
-        let mut kept = HashMap::with_capacity(site.table(Kind::Terminal).len());
         let mut counted = Counted::default();
         for object in site.table(Kind::Terminal).objects() {
             let before = self.terminals.get(&object.id);
@@ -136,28 +146,33 @@ impl Compiler {
         let allowances = counted.allowances(site.entitlement());
         for object in site.table(Kind::Terminal).objects() {
             let (wanted, allowed) = allowances.of(&object.id);
-            let outcome = match self.terminals.remove(&object.id) {
-                Some(before)
-                    if !all && Arc::ptr_eq(&before.from, object) && before.allowed == allowed =>
-                {
-                    before
-                }
-                before => {
-                    rendered += 1;
-                    let outcome = render.terminal(object, wanted, allowed);
-                    touched.extend(before.iter().flat_map(|before| before.files.keys()));
-                    touched.extend(outcome.files.keys());
-                    outcome
-                }
+            let before = self.terminals.get(&object.id);
+            let same = |before: &&Rendered| {
+                !all && Arc::ptr_eq(&before.from, object) && before.allowed == allowed
             };
+            if let Some(before) = before.filter(same) {
+                problems.extend(before.problems.iter().cloned());
+                continue;
+            }
+            rendered += 1;
+            let outcome = render.terminal(object, wanted, allowed);
+            touched.extend(before.iter().flat_map(|before| before.files.keys()));
+            touched.extend(outcome.files.keys());
             problems.extend(outcome.problems.iter().cloned());
-            kept.insert(object.id.clone(), outcome);
+            self.terminals.insert(object.id.clone(), outcome);
         }
-        // Who is left over is gone.
-        touched.extend(self.terminals.values().flat_map(|gone| gone.files.keys()));
-        self.terminals = kept;
+        let table = site.table(Kind::Terminal);
+        if self.terminals.len() > table.len() {
+            let gone = |id: &Id, _: &mut Rendered| table.object(id).is_none();
+            let gone = self.terminals.extract_if(gone);
+            touched.extend(gone.flat_map(|(_, gone)| gone.files.into_keys()));
+        }
         self.shared = Some(shared);
-        let (mut changed, mut removed) = self.bring_up_to_date(site, touched);
+        let Difference {
+            cards_changed,
+            mut changed,
+            mut removed,
+        } = self.bring_up_to_date(site, touched);
         for (name, content) in common {
             match content {
                 Some(content) if self.files.get(&name) != Some(&content) => {
@@ -175,6 +190,7 @@ impl Compiler {
         Compiled {
             files: &self.files,
             cards: &self.cards,
+            cards_changed,
             active: active_versions(site),
             changed,
             removed,
@@ -184,28 +200,33 @@ impl Compiler {
     }
 
     /// Puts the files of these cards in their places; says which are others, and which are gone.
-    fn bring_up_to_date(
-        &mut self,
-        site: &Site,
-        touched: BTreeSet<MacAddress>,
-    ) -> (Vec<Name>, Vec<Name>) {
-        let (mut changed, mut removed) = (Vec::new(), Vec::new());
+    fn bring_up_to_date(&mut self, site: &Site, touched: BTreeSet<MacAddress>) -> Difference {
+        let mut difference = Difference::default();
+        let Difference {
+            cards_changed,
+            changed,
+            removed,
+        } = &mut difference;
         for mac in touched {
+            let card = Mac(mac.octets());
             // The first by identifier has the card.
             let holder = site.terminals_with(mac).next();
             let rendered = holder.and_then(|id| self.terminals.get(id));
             let Some((rendered, files)) =
                 rendered.and_then(|rendered| Some((rendered, rendered.files.get(&mac)?)))
             else {
-                self.cards.remove(&Mac(mac.octets()));
+                cards_changed.extend(self.cards.remove(&card).map(|_| card));
                 let gone = names(mac).into_iter();
                 removed.extend(gone.filter(|name| self.files.remove(name).is_some()));
                 continue;
             };
             if let Body::Terminal(terminal) = &rendered.from.body {
                 let admission = admission(terminal, site.entitlement());
-                let stored = card(&rendered.from.id, terminal, admission);
-                self.cards.insert(Mac(mac.octets()), stored);
+                let stored = stored(&rendered.from.id, terminal, admission);
+                if self.cards.get(&card) != Some(&stored) {
+                    self.cards.insert(card, stored);
+                    cards_changed.push(card);
+                }
             }
             for (name, content) in files {
                 if self.files.get(name) != Some(content) {
@@ -221,7 +242,7 @@ impl Compiler {
                 removed.push(loaders);
             }
         }
-        (changed, removed)
+        difference
     }
 }
 
@@ -265,6 +286,8 @@ struct Render<'s> {
     shared: &'s Shared,
     boot_servers: Vec<&'s BootServer>,
     script_servers: [Vec<ScriptServer>; Script::OF_TERMINALS.len()],
+    // Thousands of terminals have the same scripts: held once, they are neither copied nor hashed for each of them.
+    scripts: RefCell<HashSet<Arc<[u8]>>>,
 }
 
 impl<'s> Render<'s> {
@@ -276,7 +299,18 @@ impl<'s> Render<'s> {
             site,
             shared,
             boot_servers,
+            scripts: RefCell::default(),
         }
+    }
+
+    fn held_once(&self, text: String) -> Arc<[u8]> {
+        let mut scripts = self.scripts.borrow_mut();
+        if let Some(held) = scripts.get(text.as_bytes()) {
+            return Arc::clone(held);
+        }
+        let held: Arc<[u8]> = text.into_bytes().into();
+        scripts.insert(Arc::clone(&held));
+        held
     }
 
     fn file_servers(&self) -> Vec<FileServer<'s>> {
@@ -361,7 +395,7 @@ impl<'s> Render<'s> {
                 let text = self.shared.built_in(*script).render_context(&context);
                 text.expect("a template that a test has checked")
             });
-            files.push((script_name(*script, mac), text.into_bytes().into()));
+            files.push((script_name(*script, mac), self.held_once(text)));
         }
         let firmware = effective.firmware.value.as_ref();
         let loaders = firmware.and_then(|firmware| loaders::of_package(&firmware.loaders));
@@ -398,7 +432,7 @@ fn no_seat(object: &Object, terminal: &Terminal) -> Option<Problem> {
 }
 
 /// What the catalog says of a card of this terminal.
-fn card(id: &Id, terminal: &Terminal, admission: Admission) -> StoredTerminal {
+fn stored(id: &Id, terminal: &Terminal, admission: Admission) -> StoredTerminal {
     StoredTerminal {
         id: id.as_str().into(),
         name: terminal.name.as_str().into(),

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use daybreak_store::{Draft, Generation, Name, Store, StoreError, StoredContent};
+use daybreak_store::{Draft, Generation, Kept, Name, Store, StoreError, StoredContent};
 
 use super::active::{ActiveVersion, Hindered, is_manifest, link};
 use super::compile::{Compiled, Compiler};
@@ -40,10 +40,12 @@ pub struct Publication {
 }
 
 /// What was published last, as long as nobody else publishes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Last {
     /// The generation.
     pub generation: Generation,
+    /// Its entries, for the next publication.
+    pub kept: Option<Kept>,
     /// Rendered names that imported files have.
     pub taken: BTreeSet<Name>,
     /// The active versions that were published.
@@ -57,9 +59,16 @@ pub struct Last {
 pub fn publish(
     store: &Store,
     compiled: &Compiled<'_>,
-    last: Option<Last>,
+    mut last: Option<Last>,
 ) -> Result<Last, StoreError> {
-    publish_draft(store.begin()?, compiled, last)
+    let draft = begin(store, &mut last)?;
+    publish_draft(draft, compiled, last)
+}
+
+/// Starts from what was published last, if it still is what is published; otherwise it is read.
+fn begin<'s>(store: &'s Store, last: &mut Option<Last>) -> Result<Draft<'s>, StoreError> {
+    let kept = last.as_mut().and_then(|last| last.kept.take());
+    store.begin_with(kept)
 }
 
 /// Publishes a configuration, and brings its files and those of the catalog together: for a process that ends then.
@@ -87,12 +96,15 @@ fn publish_draft(
     let linked = last.as_ref().filter(|last| last.active == compiled.active);
     let linked = linked.map(|last| last.hindered.clone());
     let (stale, wanted, mut taken): (Vec<Name>, Vec<&Name>, _) = match last {
-        Some(last) => (
-            compiled.removed.clone(),
-            compiled.changed.iter().collect(),
-            last.taken,
-        ),
+        Some(last) => {
+            for mac in &compiled.cards_changed {
+                draft.set_terminal(*mac, compiled.cards.get(mac).cloned());
+            }
+            let changed = compiled.changed.iter();
+            (compiled.removed.clone(), changed.collect(), last.taken)
+        }
         None => {
+            draft.set_terminals(compiled.cards.clone());
             let ours = draft
                 .entries()
                 .iter()
@@ -125,10 +137,10 @@ fn publish_draft(
         Some(hindered) => hindered,
         None => link(&mut draft, &compiled.active)?,
     };
-    draft.set_terminals(compiled.cards.clone());
-    let generation = draft.publish()?.generation;
+    let (published, kept) = draft.publish_and_keep()?;
     Ok(Last {
-        generation,
+        generation: published.generation,
+        kept: Some(kept),
         taken,
         active: compiled.active.clone(),
         hindered,
@@ -313,7 +325,7 @@ impl Shared {
         let started = std::time::Instant::now();
         let site = self.configuration.site();
         let mut compiled = compiler.compile(&site);
-        let mut draft = self.store.begin()?;
+        let mut draft = begin(&self.store, last)?;
         // Taken: after a failure nothing is known of what is published, and everything is compared.
         let before = last.take().filter(|last| last.generation == draft.base());
         let files = site.files();

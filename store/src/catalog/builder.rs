@@ -124,6 +124,14 @@ impl SnapshotBuilder {
         self.terminals = terminals;
     }
 
+    /// Says whose one network card is; `None`: nobody's.
+    pub fn set_terminal(&mut self, mac: Mac, terminal: Option<StoredTerminal>) {
+        match terminal {
+            Some(terminal) => drop(self.terminals.insert(mac, terminal)),
+            None => drop(self.terminals.remove(&mac)),
+        }
+    }
+
     /// Whose the network cards are.
     #[must_use]
     pub fn terminals(&self) -> &BTreeMap<Mac, StoredTerminal> {
