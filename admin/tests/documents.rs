@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use daybreak_admin::effective::PROBLEM_CODES;
+use daybreak_admin::effective::ProblemCode;
 use daybreak_admin::events::KINDS;
 use daybreak_admin::http::{Code, document, routes};
 use daybreak_admin::security::{BuiltInRole, Right};
@@ -86,7 +86,8 @@ fn the_tables_of_codes_and_rights_are_those_of_the_code() {
             has.join(" | ")
         )
     });
-    let problems = PROBLEM_CODES.map(|(code, meaning)| format!("| `{code}` | {meaning} |\n"));
+    let problems =
+        ProblemCode::ALL.map(|code| format!("| `{}` | {} |\n", code.word(), code.meaning()));
     let events = KINDS.map(|(kind, meaning)| format!("| `{kind}` | {meaning} |\n"));
     let mut text = std::fs::read_to_string(path("api.md")).expect("docs/api.md");
     for (name, head, rows) in [

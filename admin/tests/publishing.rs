@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use daybreak_admin::configuration::Edit;
+use daybreak_admin::effective::ProblemCode;
 use daybreak_admin::kind::{Body, Kind};
 use daybreak_admin::object::Id;
 use daybreak_admin::publish::{Cards, Compiler, Publication, Publisher, publish};
@@ -325,7 +326,7 @@ fn a_terminal_gets_no_more_screens_than_its_model_drives() {
     let file = &compiled.files[format!("terminals/{}.json", mac(1)).as_str()];
     let file: Value = serde_json::from_slice(file).expect("JSON");
     assert_eq!(file["display"]["screens"], 2);
-    assert_eq!(compiled.problems[0].code, "too_many_screens");
+    assert_eq!(compiled.problems[0].code, ProblemCode::TooManyScreens);
 }
 
 #[test]
@@ -395,7 +396,7 @@ fn a_reference_that_leads_nowhere_gives_what_is_inherited_and_a_problem() {
         compiled
             .problems
             .iter()
-            .any(|problem| problem.code == "no_firmware")
+            .any(|problem| problem.code == ProblemCode::NoFirmware)
     );
     let script = plant
         .served(&format!("boot/{}.ipxe", mac(1)))
@@ -469,7 +470,7 @@ fn changes_are_published_beside_and_several_at_once() {
         let problems = &publisher.publication().problems;
         let told = problems
             .iter()
-            .any(|problem| problem.code == "name_taken" && problem.name == name);
+            .any(|problem| problem.code == ProblemCode::NameTaken && problem.name == name);
         told.then_some(())
     });
     assert_eq!(plant.served(&name).as_deref(), Some("by hand"));

@@ -4,8 +4,10 @@
 //! for firmware, then the model's default package. The first that sets it wins, if it can be met: a reference
 //! that leads nowhere is passed over, and is a [`Problem`]. So a terminal always gets something definite.
 
+mod problem;
 mod resolution;
 
+pub use problem::{Problem, ProblemCode};
 pub use resolution::{effective, model_firmware, model_of};
 
 use std::collections::BTreeMap;
@@ -17,80 +19,6 @@ use crate::kind::{
     Architecture, Display, Host, ParameterName, ParameterValue, Segment, SessionProtocol,
 };
 use crate::object::{Id, Object};
-
-/// Something that is wrong with the configuration, and does not stop anything.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
-pub struct Problem {
-    /// What is wrong, as a word: see `docs/api.md`.
-    pub code: &'static str,
-    /// The kind of the object that it is about.
-    pub kind: &'static str,
-    /// That object.
-    #[schema(value_type = String)]
-    pub id: Id,
-    /// Its name.
-    pub name: String,
-    /// The field, if it is one.
-    pub field: Option<String>,
-    /// What is wrong and what happens meanwhile, for people.
-    pub message: String,
-}
-
-/// Every code of a [`Problem`], with what it means.
-pub const PROBLEM_CODES: [(&str, &str); 13] = [
-    (
-        "dangling_reference",
-        "a field names an object that is gone; the inherited or default value is taken",
-    ),
-    (
-        "no_version",
-        "a package has no such version, or none is active; the inherited or default value is taken",
-    ),
-    (
-        "no_boot_files",
-        "a version has nothing to boot for the terminal's architecture; the inherited or default value is taken",
-    ),
-    (
-        "unknown_parameter",
-        "a module has no such parameter, or it may not have this value; the default is taken",
-    ),
-    (
-        "no_firmware",
-        "nothing says what the terminal boots; its boot script says so",
-    ),
-    (
-        "nested_too_deep",
-        "groups are in each other or nested too deep; the outer ones are left out",
-    ),
-    (
-        "card_taken",
-        "two terminals name one network card; the first by identifier gets the files",
-    ),
-    (
-        "name_taken",
-        "a file that was imported has the name of a rendered one, and stays",
-    ),
-    (
-        "too_many_screens",
-        "the terminal is to have more screens than its model drives; it gets as many as that",
-    ),
-    (
-        "no_seat",
-        "the terminal holds no seat, so it does not boot; it gets the next one that is free, unless its own was released",
-    ),
-    (
-        "over_licensed",
-        "more terminals use this than the licences count; those that got their seats last go without",
-    ),
-    (
-        "image_missing",
-        "a file's content is not on this server yet: it comes from the other one, or is imported again; its name answers when it is here",
-    ),
-    (
-        "too_many_files",
-        "a package has too many files to serve the active version without its name; the names with the version go on",
-    ),
-];
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

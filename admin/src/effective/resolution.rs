@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Effective, Firmware, LoadedModule, Origin, Problem, Session, Sourced};
+use super::{Effective, Firmware, LoadedModule, Origin, Problem, ProblemCode, Session, Sourced};
 use crate::kind::{
     Body, BootFiles, Display, FileName, FirmwareChoice, FirmwarePackage, Kind, MacPrefix, Module,
     ModuleUse, ParameterName, ParameterValue, Segment, Setting, Settings, TermCap, Terminal,
@@ -96,7 +96,7 @@ impl<'s> Resolution<'s> {
                 let message =
                     "its groups are in each other or nested too deep; the outer ones are left out";
                 self.problem(
-                    "nested_too_deep",
+                    ProblemCode::NestedTooDeep,
                     self.terminal,
                     Some("group".into()),
                     message.into(),
@@ -153,7 +153,7 @@ impl<'s> Resolution<'s> {
                 "a {name} drives {screens_max} screens, not {asked}; it gets {screens_max}"
             );
             self.problem(
-                "too_many_screens",
+                ProblemCode::TooManyScreens,
                 self.terminal,
                 Some("model".into()),
                 message,
@@ -194,7 +194,7 @@ impl<'s> Resolution<'s> {
             }
         }
         let message = "nothing that can be booted is chosen for it; its boot script says so";
-        self.problem("no_firmware", self.terminal, None, message.into());
+        self.problem(ProblemCode::NoFirmware, self.terminal, None, message.into());
         Sourced {
             value: None,
             from: Origin::built_in(),
@@ -237,7 +237,12 @@ impl<'s> Resolution<'s> {
                 "package {} has no {asked}; what is inherited is taken",
                 package.name.as_str()
             );
-            self.problem("no_version", origin, Some(field.to_owned()), message);
+            self.problem(
+                ProblemCode::NoVersion,
+                origin,
+                Some(field.to_owned()),
+                message,
+            );
             return None;
         };
         let Some(files) = version.boot_files(model.map(|model| model.architecture)) else {
@@ -247,7 +252,7 @@ impl<'s> Resolution<'s> {
                 self.terminal.body.name()
             );
             self.problem(
-                "no_boot_files",
+                ProblemCode::NoBootFiles,
                 self.terminal,
                 Some("model".into()),
                 message,
@@ -349,7 +354,7 @@ impl<'s> Resolution<'s> {
                 "module {} does not take this; the default is taken",
                 module.name.as_str()
             );
-            self.problem("unknown_parameter", origin, Some(field), message);
+            self.problem(ProblemCode::UnknownParameter, origin, Some(field), message);
         }
         values
     }
@@ -360,7 +365,7 @@ impl<'s> Resolution<'s> {
             kind.word()
         );
         self.problem(
-            "dangling_reference",
+            ProblemCode::DanglingReference,
             origin,
             Some(field.to_owned()),
             message,
@@ -369,7 +374,7 @@ impl<'s> Resolution<'s> {
 
     fn problem(
         &mut self,
-        code: &'static str,
+        code: ProblemCode,
         about: &Object,
         field: Option<String>,
         message: String,

@@ -19,7 +19,7 @@ use super::terminal_file::{
     Admission, FileServer, ScriptContext, ScriptServer, TerminalFile, boot_servers, script_servers,
 };
 use super::unknown::{self, UnknownFiles};
-use crate::effective::{Effective, Problem, effective};
+use crate::effective::{Effective, Problem, ProblemCode, effective};
 use crate::kind::{Body, BootServer, Kind, MacAddress, Terminal};
 use crate::licensing::{Entitlement, SeatState};
 use crate::object::{Id, Object};
@@ -269,7 +269,7 @@ fn cards_taken(site: &Site) -> Vec<Problem> {
     let found = twice.filter_map(|(mac, holder, other)| {
         let object = site.object(Kind::Terminal, other)?;
         Some(Problem {
-            code: "card_taken",
+            code: ProblemCode::CardTaken,
             kind: Kind::Terminal.word(),
             id: other.clone(),
             name: object.body.name().to_owned(),
@@ -422,7 +422,7 @@ fn no_seat(object: &Object, terminal: &Terminal) -> Option<Problem> {
         _ => "no seat is free: install a licence, or release the seat of another terminal",
     };
     Some(Problem {
-        code: "no_seat",
+        code: ProblemCode::NoSeat,
         kind: Kind::Terminal.word(),
         id: object.id.clone(),
         name: object.body.name().to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::effective::{Effective, Origin, Problem, Sourced};
+use crate::effective::{Effective, Origin, Problem, ProblemCode, Sourced};
 use crate::kind::{Body, Kind};
 use crate::licensing::{Count, Entitlement};
 use crate::object::{Id, Object};
@@ -44,7 +44,7 @@ impl Allowance {
                 from: Origin::built_in(),
             };
             problems.push(Problem {
-                code: "over_licensed",
+                code: ProblemCode::OverLicensed,
                 kind: Kind::Terminal.word(),
                 id: object.id.clone(),
                 name: object.body.name().to_owned(),

@@ -17,7 +17,7 @@ use super::active::{ActiveVersion, Hindered, is_manifest, link};
 use super::compile::{Compiled, Compiler};
 use super::files::{AgreeError, Agreement, Seen, agree};
 use crate::configuration::Configuration;
-use crate::effective::Problem;
+use crate::effective::{Problem, ProblemCode};
 use crate::kind::Kind;
 use crate::limits::{OTHERS_LOOKED_AT, PUBLISH_AGAIN_AFTER};
 use crate::object::Id;
@@ -149,7 +149,7 @@ fn publish_draft(
 
 fn name_taken(name: &Name) -> Problem {
     Problem {
-        code: "name_taken",
+        code: ProblemCode::NameTaken,
         kind: "file",
         id: Id::parse("file").expect("an identifier"),
         message: format!("{name} was imported and stays; remove it to have the rendered one"),
@@ -160,7 +160,7 @@ fn name_taken(name: &Name) -> Problem {
 
 fn image_missing(name: &Name) -> Problem {
     Problem {
-        code: "image_missing",
+        code: ProblemCode::ImageMissing,
         kind: "file",
         id: Id::parse("file").expect("an identifier"),
         message: format!(
@@ -173,7 +173,7 @@ fn image_missing(name: &Name) -> Problem {
 
 fn too_many_files((id, package): &(Id, String)) -> Problem {
     Problem {
-        code: "too_many_files",
+        code: ProblemCode::TooManyFiles,
         kind: Kind::FirmwarePackage.word(),
         id: id.clone(),
         message: format!("the files of {package} are served under the names with the version only"),

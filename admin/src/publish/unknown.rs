@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::template::{CompiledScript, Script};
 use super::terminal_file::{FileServer, SCHEMA_VERSION, ScriptServer};
-use crate::effective::{Firmware, Problem, model_firmware};
+use crate::effective::{Firmware, Problem, ProblemCode, model_firmware};
 use crate::kind::{Body, Kind, Setting, TermCap, UnknownPolicy};
 use crate::limits::UNKNOWN_CHOICES_MAX;
 use crate::object::Id;
@@ -101,7 +101,7 @@ pub(super) fn problem(site: &Site) -> Option<Problem> {
         return None;
     }
     Some(Problem {
-        code: "dangling_reference",
+        code: ProblemCode::DanglingReference,
         kind: Kind::Setting.word(),
         id: Id::parse(Setting::UNKNOWN_TERMINALS).ok()?,
         name: Setting::UNKNOWN_TERMINALS.to_owned(),
