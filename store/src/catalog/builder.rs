@@ -147,58 +147,22 @@ impl SnapshotBuilder {
         if count > ENTRIES_MAX {
             return Err(CatalogError::Entries(count));
         }
-        let terminals = self.terminal_records()?;
-        let mut records = Vec::with_capacity(self.entries.len() * ENTRY_BYTES);
-        let mut names = Vec::new();
-        let mut blobs = Vec::new();
-        // Thousands of terminals may share one rendered file: it is kept once.
-        let mut blob_places: HashMap<&[u8], u64> = HashMap::new();
-        // Told by where it lies in memory, before its content is looked at.
-        let mut held_places: HashMap<(usize, usize), u64> = HashMap::new();
-        for (number, (name, content)) in (0..).zip(&self.entries) {
-            let name_offset =
-                u32::try_from(names.len()).expect("bounded by entries and name length");
-            let name_len = u16::try_from(name.as_bytes().len()).expect("bounded by Name");
-            names.extend_from_slice(name.as_bytes());
-            let mut place = [0; 32];
-            let kind = match content {
-                StoredContent::Image { hash, .. } => {
-                    place = *hash.as_bytes();
-                    KIND_IMAGE
-                }
-                StoredContent::Inline(bytes) => {
-                    if bytes.len() as u64 > INLINE_BYTES_MAX {
-                        return Err(CatalogError::Blob(number));
-                    }
-                    let offset = *held_places.entry(place_of(bytes)).or_insert_with(|| {
-                        *blob_places.entry(bytes).or_insert_with(|| {
-                            let offset = blobs.len() as u64;
-                            blobs.extend_from_slice(bytes);
-                            offset
-                        })
-                    });
-                    place[..8].copy_from_slice(&offset.to_le_bytes());
-                    KIND_INLINE
-                }
-            };
-            records.extend_from_slice(&name_offset.to_le_bytes());
-            records.extend_from_slice(&name_len.to_le_bytes());
-            records.extend_from_slice(&[kind, 0]);
-            records.extend_from_slice(&content.len().to_le_bytes());
-            records.extend_from_slice(&place);
-            if (records.len() + names.len() + blobs.len()) as u64 > CATALOG_BYTES_MAX {
-                return Err(CatalogError::TooLarge(CATALOG_BYTES_MAX + 1));
-            }
+        let terminal_count = u32::try_from(self.terminals.len()).unwrap_or(u32::MAX);
+        if terminal_count > TERMINALS_MAX {
+            return Err(CatalogError::Terminals(terminal_count));
         }
+        let names_len: usize = self.entries.keys().map(|name| name.as_bytes().len()).sum();
+        let blobs = Blobs::of(&self.entries)?;
         let file_len = HEADER_BYTES
             + self.entries.len() * (ENTRY_BYTES + INDEX_BYTES)
-            + terminals.len()
-            + names.len()
-            + blobs.len()
+            + self.terminals.len() * TERMINAL_BYTES
+            + names_len
+            + blobs.len
             + CHECKSUM_BYTES;
         if file_len as u64 > CATALOG_BYTES_MAX {
             return Err(CatalogError::TooLarge(file_len as u64));
         }
+        // Every length is known: each octet is written once, to where it stays.
         let mut file = Vec::with_capacity(file_len);
         file.extend_from_slice(MAGIC);
         file.extend_from_slice(&VERSION.to_le_bytes());
@@ -206,36 +170,34 @@ impl SnapshotBuilder {
         file.extend_from_slice(&generation.get().to_le_bytes());
         file.extend_from_slice(&(file_len as u64).to_le_bytes());
         file.extend_from_slice(&count.to_le_bytes());
-        let terminal_count = u32::try_from(self.terminals.len()).expect("bounded");
         file.extend_from_slice(&terminal_count.to_le_bytes());
-        file.extend_from_slice(&(names.len() as u64).to_le_bytes());
-        file.extend_from_slice(&(blobs.len() as u64).to_le_bytes());
-        file.extend_from_slice(&records);
+        file.extend_from_slice(&(names_len as u64).to_le_bytes());
+        file.extend_from_slice(&(blobs.len as u64).to_le_bytes());
+        let mut name_offset = 0_u32;
+        for ((name, content), place) in self.entries.iter().zip(&blobs.places) {
+            let name_len = u16::try_from(name.as_bytes().len()).expect("bounded by Name");
+            file.extend_from_slice(&record(name_offset, name_len, content, *place));
+            name_offset += u32::from(name_len);
+        }
         for number in self.folded_index() {
             file.extend_from_slice(&number.to_le_bytes());
         }
-        file.extend_from_slice(&terminals);
-        file.extend_from_slice(&names);
-        file.extend_from_slice(&blobs);
+        for (number, (mac, terminal)) in (0..).zip(&self.terminals) {
+            if !terminal.fits() {
+                return Err(CatalogError::Terminal(number));
+            }
+            file.extend_from_slice(&terminal.emit(*mac));
+        }
+        for name in self.entries.keys() {
+            file.extend_from_slice(name.as_bytes());
+        }
+        for blob in &blobs.contents {
+            file.extend_from_slice(blob);
+        }
         let checksum = blake3::hash(&file);
         file.extend_from_slice(checksum.as_bytes());
         debug_assert_eq!(file.len(), file_len);
         Ok(file)
-    }
-
-    fn terminal_records(&self) -> Result<Vec<u8>, CatalogError> {
-        let count = u32::try_from(self.terminals.len()).unwrap_or(u32::MAX);
-        if count > TERMINALS_MAX {
-            return Err(CatalogError::Terminals(count));
-        }
-        let mut records = Vec::with_capacity(self.terminals.len() * TERMINAL_BYTES);
-        for (place, (mac, terminal)) in (0..).zip(&self.terminals) {
-            if !terminal.fits() {
-                return Err(CatalogError::Terminal(place));
-            }
-            records.extend_from_slice(&terminal.emit(*mac));
-        }
-        Ok(records)
     }
 
     fn folded_index(&self) -> Vec<u32> {
@@ -243,4 +205,69 @@ impl SnapshotBuilder {
         index.sort_unstable_by(|(a, _), (b, _)| cmp_index(a.as_bytes(), b.as_bytes()));
         index.into_iter().map(|(_, number)| number).collect()
     }
+}
+
+/// The small contents of a catalog, in the order in which they lie in it.
+struct Blobs<'e> {
+    contents: Vec<&'e [u8]>,
+    /// Octets of all of them.
+    len: usize,
+    /// Where the content of each entry begins; of an image, zero.
+    places: Vec<u64>,
+}
+
+impl<'e> Blobs<'e> {
+    fn of(entries: &'e BTreeMap<Name, StoredContent>) -> Result<Self, CatalogError> {
+        let mut blobs = Blobs {
+            contents: Vec::new(),
+            len: 0,
+            places: Vec::with_capacity(entries.len()),
+        };
+        // Thousands of terminals may share one rendered file: it is kept once.
+        let mut known: HashMap<&[u8], u64> = HashMap::new();
+        // Told by where it lies in memory, before its content is looked at.
+        let mut held: HashMap<(usize, usize), u64> = HashMap::new();
+        for (number, content) in (0..).zip(entries.values()) {
+            let StoredContent::Inline(bytes) = content else {
+                blobs.places.push(0);
+                continue;
+            };
+            if bytes.len() as u64 > INLINE_BYTES_MAX {
+                return Err(CatalogError::Blob(number));
+            }
+            let place = *held.entry(place_of(bytes)).or_insert_with(|| {
+                *known.entry(bytes).or_insert_with(|| {
+                    let place = blobs.len as u64;
+                    blobs.contents.push(bytes);
+                    blobs.len += bytes.len();
+                    place
+                })
+            });
+            blobs.places.push(place);
+        }
+        Ok(blobs)
+    }
+}
+
+fn record(
+    name_offset: u32,
+    name_len: u16,
+    content: &StoredContent,
+    place: u64,
+) -> [u8; ENTRY_BYTES] {
+    let mut record = [0; ENTRY_BYTES];
+    record[..4].copy_from_slice(&name_offset.to_le_bytes());
+    record[4..6].copy_from_slice(&name_len.to_le_bytes());
+    record[8..16].copy_from_slice(&content.len().to_le_bytes());
+    match content {
+        StoredContent::Image { hash, .. } => {
+            record[6] = KIND_IMAGE;
+            record[16..].copy_from_slice(hash.as_bytes());
+        }
+        StoredContent::Inline(_) => {
+            record[6] = KIND_INLINE;
+            record[16..24].copy_from_slice(&place.to_le_bytes());
+        }
+    }
+    record
 }
