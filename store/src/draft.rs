@@ -316,7 +316,7 @@ impl<'s, D: Disk> Draft<'s, D> {
         let generation = self.next_generation()?;
         let file = self.builder.build(generation)?;
         self.store.check_room(file.len() as u64)?;
-        let snapshot = Snapshot::parse(file)?;
+        let snapshot = Snapshot::of_built(file)?;
         // From here on a catalog may name them, whatever the outcome.
         self.placed.clear();
         publish::write_catalog(disk, generation, snapshot.as_bytes())?;

@@ -1,8 +1,10 @@
 //! The catalog format, version 2: written. The layout is described in `snapshot.rs`.
 
 use core::fmt;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::snapshot::{
     CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, INDEX_BYTES, KIND_IMAGE, KIND_INLINE, MAGIC,
