@@ -176,20 +176,30 @@ impl Listing {
     /// Every object of `kind` that the filters let through, in order.
     pub(super) fn all<'s>(&self, site: &'s Site, kind: Kind) -> Vec<&'s Arc<Object>> {
         let table = site.table(kind);
-        let passes = |(folded, object): &(&str, &Arc<Object>)| {
+        let passes = |folded: &str, object: &Object| {
             let mut filters = self.filters.iter();
             filters.all(|filter| filter.passes(folded, &object.body))
         };
-        let passing = table.folded_names().filter(passes);
-        let mut found: Vec<&'s Arc<Object>> = passing.map(|(_, object)| object).collect();
+        let by_name = |filter: &Filter| matches!(filter, Filter::Name(_));
+        // In either order the table is as it is; in that of identifiers, without the names in lower case.
+        if self.sort == Sort::Id && !self.filters.iter().any(by_name) {
+            let found = table.objects().filter(|object| passes("", object));
+            return self.directed(found.collect());
+        }
+        let found = table.folded_names();
+        let found = found.filter(|(folded, object)| passes(folded, object));
+        let mut found: Vec<&'s Arc<Object>> = found.map(|(_, object)| object).collect();
         match self.sort {
-            // The table is in this order as it is.
             Sort::Name => {}
             Sort::Id => found.sort_unstable_by_key(|object| &object.id),
             Sort::Changed => found.sort_unstable_by_key(|object| {
                 (object.stamp.time_ms, object.stamp.counter, &object.id)
             }),
         }
+        self.directed(found)
+    }
+
+    fn directed<'s>(&self, mut found: Vec<&'s Arc<Object>>) -> Vec<&'s Arc<Object>> {
         if self.descending {
             found.reverse();
         }
@@ -220,10 +230,9 @@ impl Filter {
             (Filter::Name(part), _) => folded.contains(part),
             (Filter::Group(id), Body::Terminal(terminal)) => terminal.group.as_ref() == Some(id),
             (Filter::Model(id), Body::Terminal(terminal)) => terminal.model.as_ref() == Some(id),
-            (Filter::Mac(start), Body::Terminal(terminal)) => terminal
-                .macs
-                .iter()
-                .any(|mac| mac.to_string().starts_with(start)),
+            (Filter::Mac(start), Body::Terminal(terminal)) => {
+                terminal.macs.iter().any(|mac| mac.starts_with(start))
+            }
             (Filter::Enabled(enabled), Body::Terminal(terminal)) => terminal.enabled == *enabled,
             (Filter::Enabled(enabled), Body::User(user)) => user.enabled == *enabled,
             (Filter::Enabled(enabled), Body::ApiKey(key)) => key.enabled == *enabled,

@@ -37,6 +37,18 @@ impl MacAddress {
         self.joined('-')
     }
 
+    /// Whether it begins like this, spelled with colons and in lower case.
+    #[must_use]
+    pub fn starts_with(self, start: &str) -> bool {
+        // Spelled in place: a list asks thousands.
+        let mut text = [b':'; 17];
+        for (octet, digits) in self.0.iter().zip(text.chunks_mut(3)) {
+            let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+            digits[..2].copy_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
+        }
+        text.starts_with(start.as_bytes())
+    }
+
     /// The six octets.
     #[must_use]
     pub fn octets(self) -> [u8; 6] {
@@ -215,6 +227,12 @@ mod tests {
             let mac = MacAddress::parse(spelling).expect(spelling);
             assert_eq!(mac.to_string(), "52:54:00:ab:cd:01");
             assert_eq!(mac.hyphenated(), "52-54-00-ab-cd-01");
+            for end in 0..=17 {
+                assert!(mac.starts_with(&mac.to_string()[..end]));
+            }
+            for other in ["2", "52:54:1", "52:54:00:ab:cd:02", "52:54:00:ab:cd:01:"] {
+                assert!(!mac.starts_with(other), "{other}");
+            }
         }
         for bad in [
             "",
