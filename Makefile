@@ -46,7 +46,7 @@ test-long: setup-build ## The longer runs: more firmware, more seeds, the fuzzer
 	scripts/fuzz $(FUZZ_SECONDS)
 
 bench: setup-build ## The benchmarks
-	cargo build --release -p daybreak-engine -p daybreak-admin
+	cargo build --release -p daybreak-engine -p daybreak-admin -p daybreak-loadtest
 	cargo bench -p daybreak-bench
 
 PEERS ?=
