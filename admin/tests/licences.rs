@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use daybreak_admin::licensing::{InstallationId, VendorKeys, sign};
+use daybreak_admin::object::Id;
 use serde_json::{Value, json};
 
 use support::api::{Client, Server};
@@ -380,6 +381,100 @@ fn a_data_directory_on_another_machine_is_another_installation_and_says_so() {
         (&found["moved_from"], &found["licensed"]),
         (&Value::Null, &json!(true))
     );
+}
+
+#[test]
+fn a_machine_without_an_identity_is_the_same_installation_at_every_start_until_it_has_one() {
+    let server = Server::set_up();
+    let before = this(&server.admin());
+    // As an image of a system has it before its first start, which every machine of that image has.
+    let start = |server: Server, machine: Option<&str>| {
+        server.restarted_after(|dir| {
+            let file = dir.join("machine-id");
+            let _ = std::fs::remove_file(&file);
+            if let Some(machine) = machine {
+                std::fs::write(&file, machine).expect("written");
+            }
+        })
+    };
+    let mut server = start(server, None);
+    let own = this(&server.admin());
+    for machine in [Some("uninitialized\n"), Some(""), Some("\n"), None] {
+        server = start(server, machine);
+        assert_eq!(this(&server.admin()), own, "{machine:?}");
+    }
+    let kept = std::fs::read_to_string(keys(&server).join("machine-id")).expect("kept");
+    assert!(kept.len() == 32 && kept.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    assert_eq!(mode(&keys(&server).join("machine-id")), 0o600);
+    assert!(before == own || licensing(&server.admin())["moved_from"] != Value::Null);
+    // Once it has one, that counts.
+    let server = start(server, Some("0123456789abcdef0123456789abcdef\n"));
+    assert_ne!(this(&server.admin()), own);
+    assert_ne!(licensing(&server.admin())["moved_from"], Value::Null);
+}
+
+#[test]
+fn each_key_in_the_folder_of_the_vendors_is_trusted_and_a_bad_one_is_refused_by_name() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    let signed = |by: u8| {
+        let mut licence = licence_for("none", vec![this(&admin)], &[("terminal-connection", 11)]);
+        licence.id = Id::parse(&format!("master-{by}")).expect("an identifier");
+        sign(&licence, &key(by)).expect("signed")
+    };
+    let vendors = keys(&server).join("vendors");
+    let put = |name: &str, text: &str| std::fs::write(vendors.join(name), text).expect("written");
+    let text = |by: u8| VendorKeys::key_text(&key(by).verifying_key());
+    put("a.pub", &text(1));
+    put("bad.pub", &text(2)[..60]);
+    put("long.pub", &" ".repeat(4096));
+    put("z.pub", &text(3));
+    // No key by its name, and left alone.
+    put("other.txt", "nothing");
+
+    install(&admin, &signed(1)).expect(201);
+    install(&admin, &signed(3)).expect(201);
+    let refused = install(&admin, &signed(2)).expect(422).json();
+    assert!(
+        refused["message"].to_string().contains("(unknown_key)"),
+        "{refused}"
+    );
+    let listed = admin.get("/api/v1/licences").expect(200).json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(2));
+    let refused: Vec<(&str, &str)> = listed["refused"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|refused| {
+            (
+                refused["name"].as_str().expect("a name"),
+                refused["code"].as_str().expect("a code"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        refused,
+        [
+            ("vendors/bad.pub", "not_a_key"),
+            ("vendors/long.pub", "not_a_key")
+        ]
+    );
+
+    // Mended, it counts, with no restart; and a key that is gone leaves its licences refused by name.
+    put("bad.pub", &text(2));
+    install(&admin, &signed(2)).expect(201);
+    std::fs::remove_file(vendors.join("z.pub")).expect("removed");
+    install(&admin, &signed(2)).expect(201);
+    let listed = admin.get("/api/v1/licences").expect(200).json();
+    let of = |name: &str| {
+        let refused = listed["refused"].as_array().expect("a list");
+        refused
+            .iter()
+            .find(|refused| refused["name"] == name)
+            .map(|refused| refused["code"].clone())
+    };
+    assert_eq!(of("vendors/bad.pub"), None);
+    assert_eq!(of("master-3"), Some(json!("unknown_key")));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A vendor with an authority made on the spot: the real `daybreak-licence`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -95,6 +96,27 @@ impl Vendor {
         self.run(&args)
     }
 
+    /// The same, where the command asks and somebody types these lines; with what it asked.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[must_use]
+    pub fn activate_typed(&self, master: &str, lines: &[&str]) -> (String, String) {
+        let mut command = self.command(&["activate", "--master", master]);
+        let command = command.stdin(Stdio::piped());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the program is built");
+        let mut keyboard = process.stdin.take().expect("piped");
+        let typed = lines.iter().map(|line| format!("{line}\n"));
+        let typed: String = typed.collect();
+        keyboard.write_all(typed.as_bytes()).expect("it reads");
+        drop(keyboard);
+        let output = process.wait_with_output().expect("it ends");
+        let asked = String::from_utf8(output.stderr).expect("text");
+        assert!(output.status.success(), "{asked}");
+        (String::from_utf8(output.stdout).expect("text"), asked)
+    }
+
     /// Licenses a running server for so many terminals, alone (`none`) or as one of two (`full`), so that a test is not about
     /// licences.
     ///
@@ -129,10 +151,15 @@ impl Vendor {
         String::from_utf8(output.stderr).expect("text")
     }
 
-    fn output(&self, args: &[&str]) -> Output {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(programs::ours("daybreak-licence"));
         command.arg("--dir").arg(self.dir.path()).args(args);
-        command.output().expect("the program is built")
+        command
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
+        let output = self.command(args).output();
+        output.expect("the program is built")
     }
 
     /// What a command of the authority prints.

@@ -5,6 +5,8 @@ mod activation_site;
 
 use std::time::Duration;
 
+use daybreak_admin::licensing::InstallationId;
+use daybreak_admin::object::NodeId;
 use daybreak_tests::administration::Api;
 use daybreak_tests::client::{Client, Fetch};
 use daybreak_tests::clock::MovedClock;
@@ -287,6 +289,8 @@ fn a_terminal_that_nobody_saw_for_the_days_of_the_setting_makes_room_for_one_tha
     let administration = site.administration_by(&clock);
     let engine = site.engine(&[]);
     let api = administration.set_up();
+    let vendor = Vendor::new();
+    vendor.is_trusted_by(&site);
     let days = json!({"key": "seat-days", "value": 30});
     let _ = api.create("/api/v1/settings", &days);
     let ids: Vec<String> = (1..=11).map(|number| terminal(&api, number)).collect();
@@ -309,7 +313,14 @@ fn a_terminal_that_nobody_saw_for_the_days_of_the_setting_makes_room_for_one_tha
         });
     }
 
+    // A clock that is forty days ahead of what it was is not believed, before a vendor says the time.
     clock.set(0);
+    let licensing = api.get("/api/v1/licensing").expect(200).json();
+    let installation = licensing["servers"][0]["installation"].clone();
+    let master = vendor.master("none", &[("terminal-connection", 10)]);
+    let licence = vendor.activate(&master, &[installation.as_str().expect("an identifier")]);
+    api.send("POST", "/api/v1/licences", &json!({"licence": licence}))
+        .expect(201);
     let tenth = format!("/api/v1/terminals/{}", ids[9]);
     poll::until("the eleventh to boot", PATIENCE, || {
         configuration(&engine, Client::Curl, 11).0
@@ -401,6 +412,49 @@ fn the_command_line_says_who_this_is_and_installs_lists_and_removes_with_and_wit
             .1
             .contains("terminal: 0 of 10")
     );
+}
+
+#[test]
+fn an_activation_asks_for_as_many_installation_ids_as_the_licence_needs_and_again_after_a_mistake()
+{
+    const ONE: &str = "Installation ID: ";
+    const SECOND: &str = "Installation ID of the second server: ";
+    const PERHAPS: &str = "Installation ID of the second server (empty: one server): ";
+    let vendor = Vendor::new();
+    let ids = [1, 2].map(|store| {
+        let store = NodeId::from_random([store; 8]);
+        InstallationId::derive("machine", store).to_string()
+    });
+    let [a, b] = ids.each_ref().map(String::as_str);
+    let mut wrong = a.to_owned();
+    let last = if a.ends_with('0') { "1" } else { "0" };
+    wrong.replace_range(wrong.len() - 1.., last);
+    // As it is read out over the telephone.
+    let spoken = b.replace('-', " ").to_lowercase();
+    for (redundancy, typed, asked, servers) in [
+        ("none", vec![a], vec![ONE], vec![a]),
+        ("mirrored", vec![a, &spoken], vec![ONE, SECOND], vec![a, b]),
+        (
+            "enterprise",
+            vec![&wrong, "", a, b],
+            vec![ONE, ONE, ONE, SECOND],
+            vec![a, b],
+        ),
+        ("full", vec![a, ""], vec![ONE, PERHAPS], vec![a]),
+        ("full", vec![a, b], vec![ONE, PERHAPS], vec![a, b]),
+    ] {
+        let master = vendor.master(redundancy, &[]);
+        let (licence, said) = vendor.activate_typed(&master, &typed);
+        let prompts = said.matches("Installation ID: ").count()
+            + said.matches("server: ").count()
+            + said.matches("server): ").count();
+        assert_eq!(prompts, asked.len(), "{redundancy}: {said}");
+        for prompt in asked {
+            assert!(said.contains(prompt), "{redundancy}: {said}");
+        }
+        let named = ids.iter().filter(|id| licence.contains(*id));
+        assert_eq!(named.collect::<Vec<_>>(), servers, "{redundancy}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::licensing::VendorKeys;
+use crate::licensing::{LicenceError, VendorKeys};
 use crate::limits::{LICENCE_BYTES_MAX, LICENCES_MAX, VENDOR_KEYS_MAX};
 use crate::object::Id;
 
@@ -17,9 +17,16 @@ const VENDORS: &str = "vendors";
 const LICENCE_ENDING: &str = "licence";
 const REMOVED_ENDING: &str = "removed";
 const KEY_ENDING: &str = "pub";
+/// Since when there is no pair.
+const ALONE: &str = "alone-since";
+/// Of a key's file: what is longer is none.
+const KEY_BYTES_MAX: usize = 256;
 
 /// Keys that are built in, each as 64 hexadecimal digits, with commas between.
 const BUILT_IN: Option<&str> = option_env!("DAYBREAK_VENDOR_KEYS");
+
+/// A file: its name, and what is in it.
+type Named = (String, Result<Vec<u8>, LicenceError>);
 
 /// See the module.
 #[derive(Debug)]
@@ -61,7 +68,7 @@ impl Folder {
     }
 
     /// Each licence file: its name, and as much of it as a licence may have and one octet.
-    pub(super) fn licences(&self) -> Result<Vec<(String, Vec<u8>)>, FileError> {
+    pub(super) fn licences(&self) -> Result<Vec<Named>, FileError> {
         let files = self.files(LICENCES, LICENCE_ENDING, LICENCES_MAX)?;
         let read = |path: PathBuf| {
             let name = path
@@ -69,28 +76,19 @@ impl Folder {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            let text = bounded(&path, LICENCE_BYTES_MAX + 1).map_err(failed(&path))?;
-            Ok((name, text))
+            (name, content(&path, LICENCE_BYTES_MAX + 1))
         };
-        files.into_iter().map(read).collect()
+        Ok(files.into_iter().map(read).collect())
     }
 
-    /// The keys that are trusted: those built in, and those in the folder. A file that holds none is passed over.
-    pub(super) fn vendors(&self) -> Result<VendorKeys, FileError> {
-        let mut vendors = VendorKeys::default();
-        for digits in BUILT_IN.iter().flat_map(|keys| keys.split(',')) {
-            let key = VendorKeys::parse_key(&format!("daybreak-vendor-key {}", digits.trim()));
-            key.into_iter().for_each(|key| vendors.trust(key));
-        }
+    /// The keys that are trusted: those built in, and those in the folder.
+    pub(super) fn vendors(&self) -> Result<Vendors, FileError> {
+        let mut vendors = Vendors::default();
+        vendors.trust_built_in(BUILT_IN.unwrap_or_default());
         for path in self.files(VENDORS, KEY_ENDING, VENDOR_KEYS_MAX)? {
-            let text = bounded(&path, 256).map_err(failed(&path))?;
-            let key = core::str::from_utf8(&text)
-                .ok()
-                .and_then(VendorKeys::parse_key);
-            match key {
-                Some(key) => vendors.trust(key),
-                None => tracing::warn!(path = %path.display(), "this is no vendor's key"),
-            }
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let text = content(&path, KEY_BYTES_MAX);
+            vendors.trust(format!("{VENDORS}/{name}"), text);
         }
         Ok(vendors)
     }
@@ -112,12 +110,7 @@ impl Folder {
 
     /// Removes the file of a licence; on return it is gone from the disk, if it was there.
     pub(super) fn remove_licence(&self, id: &Id) -> Result<(), FileError> {
-        let path = self.licence(id);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(failed(&path)(error)),
-            Ok(()) => synced(&self.keys.join(LICENCES)),
-        }
+        self.remove(&self.licence(id))
     }
 
     /// Remembers that somebody removed this activation of a licence here: the partner, which still has it, gives it again and again.
@@ -131,6 +124,22 @@ impl Folder {
         core::str::from_utf8(&text).ok()?.parse().ok()
     }
 
+    /// Since when this server belongs to no pair, as far as that was noted.
+    pub(super) fn alone_since_ms(&self) -> Option<u64> {
+        let text = bounded(&self.keys.join(ALONE), 20).ok()?;
+        core::str::from_utf8(&text).ok()?.parse().ok()
+    }
+
+    /// Notes it.
+    pub(super) fn write_alone(&self, since_ms: u64) -> Result<(), FileError> {
+        self.write(&self.keys.join(ALONE), &since_ms.to_string())
+    }
+
+    /// It belongs to one.
+    pub(super) fn remove_alone(&self) -> Result<(), FileError> {
+        self.remove(&self.keys.join(ALONE))
+    }
+
     fn removed(&self, id: &Id) -> PathBuf {
         let name = format!("{id}.{REMOVED_ENDING}");
         self.keys.join(LICENCES).join(name)
@@ -139,6 +148,14 @@ impl Folder {
     fn licence(&self, id: &Id) -> PathBuf {
         let name = format!("{id}.{LICENCE_ENDING}");
         self.keys.join(LICENCES).join(name)
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), FileError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(path)(error)),
+            Ok(()) => synced(path.parent().unwrap_or(&self.keys)),
+        }
     }
 
     fn write(&self, path: &Path, text: &str) -> Result<(), FileError> {
@@ -177,6 +194,44 @@ impl Folder {
     }
 }
 
+/// The vendors' keys.
+#[derive(Debug, Default)]
+pub(super) struct Vendors {
+    /// Those that are trusted.
+    pub(super) keys: VendorKeys,
+    /// What stands among them and is none, by name, and why: the others are trusted all the same.
+    pub(super) refused: Vec<(String, LicenceError)>,
+}
+
+impl Vendors {
+    fn trust(&mut self, name: String, text: Result<Vec<u8>, LicenceError>) {
+        let key = text.and_then(|text| {
+            let text = core::str::from_utf8(&text).ok();
+            text.and_then(VendorKeys::parse_key)
+                .ok_or(LicenceError::NotAKey)
+        });
+        match key {
+            Ok(key) => self.keys.trust(key),
+            Err(why) => self.refused.push((name, why)),
+        }
+    }
+
+    /// Keys as 64 hexadecimal digits, with commas between.
+    fn trust_built_in(&mut self, keys: &str) {
+        let keys = keys.split(',').map(str::trim).enumerate();
+        for (place, digits) in keys.filter(|(_, digits)| !digits.is_empty()) {
+            let name = format!("DAYBREAK_VENDOR_KEYS, number {}", place + 1);
+            let text = format!("daybreak-vendor-key {digits}");
+            self.trust(name, Ok(text.into_bytes()));
+        }
+    }
+}
+
+/// What is in a file, as far as `bounded` reads it: one that cannot be read keeps nobody from the others.
+fn content(path: &Path, bytes_max: usize) -> Result<Vec<u8>, LicenceError> {
+    bounded(path, bytes_max).map_err(|error| LicenceError::Unreadable(error.to_string()))
+}
+
 /// The beginning of a file.
 fn bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
@@ -189,4 +244,38 @@ fn bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
 fn synced(folder: &Path) -> Result<(), FileError> {
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(failed(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::licensing::KeyId;
+    use ed25519_dalek::SigningKey;
+
+    fn digits(seed: u8) -> String {
+        let key = SigningKey::from_bytes(&[seed; 32]).verifying_key();
+        crate::security::hex(key.as_bytes())
+    }
+
+    #[test]
+    fn keys_that_are_built_in_are_trusted_and_a_bad_one_is_named() {
+        let mut vendors = Vendors::default();
+        vendors.trust_built_in("");
+        assert_eq!((vendors.keys.ids().count(), vendors.refused.len()), (0, 0));
+        let (one, other) = (digits(1), digits(2));
+        // Cut short, no digits, and a point of small order, which would accept what nobody signed.
+        let weak = format!("01{}", "0".repeat(62));
+        vendors.trust_built_in(&format!("{one}, {},{weak},secret,{other},", &other[1..]));
+        let mut trusted: Vec<KeyId> = vendors.keys.ids().collect();
+        let mut expected =
+            [1, 2].map(|seed| KeyId::of(&SigningKey::from_bytes(&[seed; 32]).verifying_key()));
+        trusted.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(trusted, expected);
+        let refused = [2, 3, 4].map(|place| {
+            let name = format!("DAYBREAK_VENDOR_KEYS, number {place}");
+            (name, LicenceError::NotAKey)
+        });
+        assert_eq!(vendors.refused, refused);
+    }
 }

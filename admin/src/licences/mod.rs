@@ -33,6 +33,8 @@ use crate::object::{Id, NodeId};
 /// Where machines say who they are.
 pub const MACHINE_ID: &str = "/etc/machine-id";
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// Why a licence is not installed or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
@@ -64,7 +66,7 @@ pub struct Installed {
 pub struct Known {
     /// Licences that are installed, by identifier.
     pub installed: Vec<Installed>,
-    /// Files in the folder that are refused: their names, and why.
+    /// Licences and vendors' keys that are refused: their names, and why.
     pub refused: Vec<(String, LicenceError)>,
     /// Licences whose files are gone.
     pub lost: Vec<Summary>,
@@ -74,6 +76,10 @@ pub struct Known {
     pub status: Status,
     /// The pair, as far as the link has told.
     pub pair: Option<PairView>,
+    /// What the clock shows, while it is one that is believed; else the time that was believed last.
+    time_ms: u64,
+    /// Since when this server belongs to no pair; none, while it does.
+    alone_since_ms: Option<u64>,
 }
 
 /// Files that are licences for this installation, files that are refused, and the keys that both were judged by.
@@ -195,7 +201,7 @@ impl Licences {
     /// Verifies and installs a licence file. It takes the place of an earlier activation. On return it is on the disk and in force.
     pub fn install(&self, actor: &Actor, text: &[u8]) -> Result<Installed, InstallError> {
         let _changing = locked(&self.changing);
-        let licence = self.folder.vendors()?.read_for(text, self.this)?;
+        let licence = self.folder.vendors()?.keys.read_for(text, self.this)?;
         let known = self.read()?;
         let before = known.iter().find(|known| known.licence.id == licence.id);
         if let Some(before) = before
@@ -232,6 +238,7 @@ impl Licences {
         let licence = self
             .folder
             .vendors()?
+            .keys
             .read_for(text.as_bytes(), self.this)?;
         let known = self.known();
         let is_here = known
@@ -276,11 +283,7 @@ impl Licences {
 
     /// Trusts a vendor's key, given as the vendor's text.
     pub fn trust(&self, text: &str) -> Result<KeyId, InstallError> {
-        let key = VendorKeys::parse_key(text).ok_or_else(|| {
-            let why =
-                "this is no vendor's key: it has one line, `daybreak-vendor-key` and 64 digits";
-            LicenceError::Payload(why.into())
-        })?;
+        let key = VendorKeys::parse_key(text).ok_or(LicenceError::NotAKey)?;
         let id = KeyId::of(&key);
         self.folder
             .write_vendor(&id.to_string(), &VendorKeys::key_text(&key))?;
@@ -301,9 +304,16 @@ impl Licences {
 
     fn sorted(&self) -> Result<Sorted, FileError> {
         let vendors = self.folder.vendors()?;
-        let (mut installed, mut refused) = (Vec::new(), Vec::new());
+        let (mut installed, mut refused) = (Vec::new(), vendors.refused);
         for (name, text) in self.folder.licences()? {
-            match vendors.read_for(&text, self.this) {
+            let text = match text {
+                Ok(text) => text,
+                Err(why) => {
+                    refused.push((name, why));
+                    continue;
+                }
+            };
+            match vendors.keys.read_for(&text, self.this) {
                 Ok(licence) if licence.id.as_str() == name => {
                     let text = String::from_utf8_lossy(&text).into_owned();
                     installed.push(Installed { licence, text });
@@ -313,7 +323,7 @@ impl Licences {
                 Err(why) => refused.push((name, why)),
             }
         }
-        Ok((installed, refused, vendors.ids().collect()))
+        Ok((installed, refused, vendors.keys.ids().collect()))
     }
 
     fn look(&self) -> Result<(), InstallError> {
@@ -337,6 +347,8 @@ impl Licences {
             .map(|known| known.licence.clone())
             .collect();
         let pair = locked(&self.pair).clone();
+        let time_ms = configuration.now_ms().min(latest_ms);
+        let alone_since_ms = self.note_alone(pair.is_some(), latest_ms)?;
         let status = status(&Situation {
             this: self.this,
             installed: &licences,
@@ -353,6 +365,8 @@ impl Licences {
             vendors,
             status,
             pair,
+            time_ms,
+            alone_since_ms,
         };
         let before = self.known.swap(Arc::new(known));
         // Also that the partner is told.
@@ -365,6 +379,22 @@ impl Licences {
         Ok(())
     }
 
+    /// Since when this server belongs to no pair; noted, so that it is known after a restart.
+    fn note_alone(&self, is_paired: bool, latest_ms: u64) -> Result<Option<u64>, FileError> {
+        let noted_ms = self.folder.alone_since_ms();
+        if is_paired {
+            if noted_ms.is_some() {
+                self.folder.remove_alone()?;
+            }
+            return Ok(None);
+        }
+        // What lies ahead was noted before a new activation put the time right.
+        match noted_ms.filter(|noted_ms| *noted_ms <= latest_ms) {
+            None => self.folder.write_alone(latest_ms).map(|()| Some(latest_ms)),
+            noted_ms => Ok(noted_ms),
+        }
+    }
+
     /// Says in the log what was not so before.
     fn tell(&self, before: &Known) {
         let now = self.known();
@@ -373,7 +403,7 @@ impl Licences {
             .iter()
             .filter(|one| !before.refused.contains(one))
         {
-            tracing::warn!(name, %why, "a licence file is not used");
+            tracing::warn!(name, %why, "a licence or a vendor's key is not used");
         }
         let said: Vec<String> = before
             .status
@@ -425,6 +455,15 @@ impl Licences {
 }
 
 impl Known {
+    /// A terminal that was last seen before that time is unseen for so many `days`. None, while this server cannot know: in a pair, where terminals
+    /// boot from the other one, too; for so many days after it, and after data came here without what was seen. A clock that is
+    /// ahead without a reason makes nobody unseen.
+    #[must_use]
+    pub fn unseen_before_ms(&self, days: u16) -> Option<u64> {
+        let before_ms = self.time_ms.checked_sub(u64::from(days) * DAY_MS)?;
+        (self.alone_since_ms? <= before_ms).then_some(before_ms)
+    }
+
     fn nothing(this: InstallationId) -> Self {
         let nothing = Situation {
             this,
@@ -441,6 +480,8 @@ impl Known {
             vendors: Vec::new(),
             status: status(&nothing),
             pair: None,
+            time_ms: 0,
+            alone_since_ms: None,
         }
     }
 }

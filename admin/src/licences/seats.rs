@@ -80,13 +80,13 @@ fn edit_of(object: &Object, state: SeatState, now_ms: u64) -> Option<(&Terminal,
     Some((terminal, edit))
 }
 
-/// Gives seats that are free to those that wait, who waits for longest first. Where none is free and `unseen_days` is set, terminals that
-/// nobody saw for so long make room, who was not seen for longest first, as long as somebody waits. Gives whether anything changed.
+/// Gives seats that are free to those that wait, who waits for longest first. Where none is free, terminals that nobody saw since
+/// `unseen_before_ms` make room, if that is set, who was not seen for longest first, as long as somebody waits. Gives whether anything changed.
 ///
 /// `seen_ms` says when a terminal was last seen, as far as that is known.
 pub fn tend(
     configuration: &Configuration,
-    unseen_days: Option<u16>,
+    unseen_before_ms: Option<u64>,
     seen_ms: &dyn Fn(&Id) -> Option<u64>,
 ) -> Result<bool, ChangeError> {
     let site = configuration.site();
@@ -106,12 +106,10 @@ pub fn tend(
         order.then_with(|| (a.stamp, &a.id).cmp(&(b.stamp, &b.id)))
     });
     let actor = Actor::machine("licences");
-    let now_ms = configuration.now_ms();
     let mut changed = false;
-    if let Some(days) = unseen_days
+    if let Some(before_ms) = unseen_before_ms
         && !site.entitlement().grants(site.seats())
     {
-        let before_ms = now_ms.saturating_sub(u64::from(days) * 24 * 60 * 60 * 1000);
         let over = site.entitlement().seats.excess(site.seats());
         let needed = waiting
             .len()

@@ -121,14 +121,15 @@ impl Shared {
         let actor = Actor::machine("licences");
         let settled = self.configuration.settle_seats(&actor)?;
         let site = self.configuration.site();
-        // A terminal that boots from the other server is not seen here.
-        let alone = self.licences.known().pair.is_none();
-        let unseen_days = site.seat_days().filter(|_| alone);
-        let seen_ms = |id: &Id| {
-            let status = self.follower.book().status(id.as_str());
-            status.ok().flatten()?.seen_ms()
+        let known = self.licences.known();
+        let days = site.seat_days();
+        let before_ms = days.and_then(|days| known.unseen_before_ms(days));
+        let seen_ms = |id: &Id| match self.follower.book().status(id.as_str()) {
+            Ok(status) => status?.seen_ms(),
+            // What cannot be read is not unseen.
+            Err(_) => Some(u64::MAX),
         };
-        Ok(tend(&self.configuration, unseen_days, &seen_ms)? || settled > 0)
+        Ok(tend(&self.configuration, before_ms, &seen_ms)? || settled > 0)
     }
 
     /// Waits for something to do, or for the next look; `false`: to stop.

@@ -81,6 +81,14 @@ pub enum LicenceError {
         /// The one that was refused.
         this: u32,
     },
+    /// Its file is there, and not for this program.
+    #[error(
+        "the file cannot be read: {0}. It must belong to the user that the administration runs as"
+    )]
+    Unreadable(String),
+    /// Among the vendors' keys, and none.
+    #[error("this is no vendor's key: it has one line, `daybreak-vendor-key` and 64 digits")]
+    NotAKey,
     /// As many as there may be.
     #[error("as many licences as there may be are installed; remove one first")]
     TooMany,
@@ -106,6 +114,8 @@ impl LicenceError {
             LicenceError::Payload(_) => "unusable",
             LicenceError::OtherInstallation { .. } => "other_installation",
             LicenceError::Replaced { .. } => "replaced",
+            LicenceError::Unreadable(_) => "unreadable",
+            LicenceError::NotAKey => "not_a_key",
             LicenceError::TooMany => "too_many",
         }
     }

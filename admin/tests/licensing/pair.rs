@@ -190,7 +190,11 @@ impl Server {
             Act::Tend(unseen_days) => {
                 self.configuration.settle_seats(&actor()).expect("settled");
                 let before = self.terminals();
-                tend(&self.configuration, *unseen_days, &|_| None).expect("tended");
+                let before_ms = unseen_days.map(|days| {
+                    let now_ms = self.configuration.now_ms();
+                    now_ms.saturating_sub(u64::from(days) * DAY_MS)
+                });
+                tend(&self.configuration, before_ms, &|_| None).expect("tended");
                 let unseen = before.into_keys();
                 unseen.filter(|_| unseen_days.is_some()).collect()
             }

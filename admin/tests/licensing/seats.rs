@@ -2,9 +2,18 @@
 //! grows; turning the clock back gains nothing. Two servers, apart and together, whatever operators and clocks do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use daybreak_admin::licensing::{Count, Entitlement, Seat, SeatState};
+use daybreak_admin::kind::{Body, Kind};
+use daybreak_admin::licences::{Licences, tend};
+use daybreak_admin::licensing::{Count, Entitlement, PairView, Redundancy, Seat, SeatState};
+use daybreak_admin::object::Id;
+use daybreak_sync::policy::Role;
 use proptest::prelude::*;
+use serde_json::json;
+
+use crate::support::vendor::DAY_MS;
+use crate::support::{Site, mac};
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -155,4 +164,113 @@ fn merge(servers: &mut [Server; 2]) {
     for server in servers {
         server.terminals.clone_from(&terminals);
     }
+}
+
+/// A site whose licences are looked at as its administration does.
+struct Watched {
+    site: Site,
+    licences: Licences,
+}
+
+impl Watched {
+    fn of(site: Site) -> Self {
+        let dir = site.dir.path();
+        let configuration = Arc::clone(&site.configuration);
+        let licences = Licences::open(dir, &dir.join("machine-id"), configuration).expect("opened");
+        Watched { site, licences }
+    }
+
+    fn restarted(self) -> Self {
+        let Watched { site, licences } = self;
+        drop(licences);
+        Watched::of(site.restarted())
+    }
+
+    fn pair(&self, paired: bool) {
+        let view = PairView {
+            role: Role::Primary,
+            automatic: true,
+            ceiling: Redundancy::Full,
+            partner: None,
+            partner_licences: None,
+        };
+        self.licences
+            .set_pair(paired.then_some(view))
+            .expect("said");
+    }
+
+    /// So many days go by, and the terminals `seen` boot here at their end; who holds a seat then, where thirty days are set.
+    fn after(&self, days: u64, seen: &[&Id]) -> Vec<Id> {
+        self.site.clock.pass(days * DAY_MS);
+        let now_ms = self.site.configuration.now_ms();
+        let seen_ms = |id: &Id| seen.contains(&id).then_some(now_ms);
+        self.licences.refresh().expect("looked at");
+        let before_ms = self.licences.known().unseen_before_ms(30);
+        tend(&self.site.configuration, before_ms, &seen_ms).expect("tended");
+        let site = self.site.configuration.site();
+        let terminals = site.table(Kind::Terminal).objects();
+        let held = terminals.filter(|object| match &object.body {
+            Body::Terminal(terminal) => terminal.seat.is_held(),
+            _ => false,
+        });
+        held.map(|object| object.id.clone()).collect()
+    }
+}
+
+#[test]
+fn a_terminal_that_boots_from_the_other_server_keeps_its_seat_and_a_server_alone_counts_from_when_it_was()
+ {
+    let site = Site::new();
+    site.clock.set(1_700_000_000_000);
+    let watched = Watched::of(site);
+    watched.pair(true);
+    let ids: Vec<Id> = (1..=11)
+        .map(|number| {
+            let terminal = json!({"name": format!("t{number}"), "macs": [mac(number)]});
+            watched.site.create(Kind::Terminal, &terminal)
+        })
+        .collect();
+    // Ten have seats, boot from the other one for years, and are never seen here; the eleventh waits.
+    let holders = watched.after(0, &[]);
+    assert_eq!(holders.len(), 10);
+    assert!(!holders.contains(&ids[10]));
+    assert_eq!(watched.after(400, &[]), holders);
+    let watched = watched.restarted();
+    watched.pair(true);
+    assert_eq!(watched.after(400, &[]), holders);
+
+    // The other one is dead, and the pair is ended: only from now on is it this one that all of them boot from.
+    watched.pair(false);
+    assert_eq!(watched.after(0, &[]), holders);
+    assert_eq!(watched.after(15, &[]), holders);
+    let watched = watched.restarted();
+    assert_eq!(watched.after(14, &[]), holders);
+    // A clock that runs wild takes nobody's seat.
+    watched.site.clock.set(1_900_000_000_000);
+    assert_eq!(watched.after(0, &[]), holders);
+    watched
+        .site
+        .clock
+        .set(1_700_000_000_000 + (400 + 400 + 29) * DAY_MS);
+    assert_eq!(watched.after(0, &[]), holders);
+    // Nor does one that was behind.
+    watched.site.clock.set(1_600_000_000_000);
+    assert_eq!(watched.after(0, &[]), holders);
+    watched
+        .site
+        .clock
+        .set(1_700_000_000_000 + (400 + 400 + 29) * DAY_MS);
+    // Nine of them have booted here when the time is over: the tenth makes room.
+    let seen: Vec<&Id> = holders[1..].iter().collect();
+    let now = watched.after(2, &seen);
+    assert_eq!(now.len(), 10);
+    assert!(!now.contains(&holders[0]));
+    assert!(now.contains(&ids[10]));
+
+    // A new partner: nobody waits in vain, and nobody loses a seat to it.
+    watched.pair(true);
+    assert_eq!(watched.after(400, &[]), now);
+    watched.pair(false);
+    assert_eq!(watched.after(29, &[]), now);
+    assert_ne!(watched.after(2, &[]), now);
 }
