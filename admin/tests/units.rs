@@ -301,6 +301,38 @@ fn a_held_unit_is_adopted_over_the_api() {
 }
 
 #[test]
+fn a_unit_that_is_adopted_or_becomes_a_terminal_by_itself_gets_a_seat_as_long_as_there_is_one() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    let path = "/api/v1/settings/unknown-terminals";
+    let becomes = |policy: &str| {
+        let value = json!({"policy": policy, "name_mask": "line-##"});
+        json!({"key": "unknown-terminals", "value": value})
+    };
+    admin.send("PUT", path, &becomes("hold")).expect(201);
+    let configuration = server.configuration();
+    see(&configuration, [1]);
+    let adopt = format!("/api/v1/unknown-terminals/{}/adopt", mac(1));
+    let adopted = admin.send("POST", &adopt, &json!({})).expect(201).json();
+    assert_eq!(adopted["body"]["seat"]["state"], "held");
+    admin
+        .send_if("PUT", path, "*", &becomes("create"))
+        .expect(200);
+    // Nine of them have what is left without a licence, the others wait.
+    let created = see(&configuration, 2..=13).created;
+    let states = created.iter().map(|id| {
+        let path = format!("/api/v1/terminals/{id}");
+        let terminal = admin.get(&path).expect(200).json();
+        terminal["body"]["seat"]["state"].clone()
+    });
+    let states: Vec<Value> = states.collect();
+    assert_eq!(
+        states,
+        [vec![json!("held"); 9], vec![json!("waiting"); 3]].concat()
+    );
+}
+
+#[test]
 fn a_new_unit_takes_over_the_identity_of_a_dead_one() {
     let server = Server::set_up();
     let admin = server.admin();

@@ -189,6 +189,70 @@ fn the_gate_answers_the_same_on_both_servers_also_when_they_are_parted_and_start
 }
 
 #[test]
+fn of_licences_that_each_server_has_for_itself_the_smaller_count_is_in_force_on_both_and_shown() {
+    let (a, b) = (Server::unlicensed("a"), Server::unlicensed("b"));
+    let vendor = Vendor::new();
+    for server in [&a, &b] {
+        vendor.is_trusted_by(server.site());
+    }
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let own = |server: &Server, count| {
+        let master = vendor.master("full", &[("terminal-connection", count)]);
+        install(server, &vendor.activate(&master, &[&server.installation()]));
+        master
+    };
+    let _ = own(&a, 13);
+    let of_b = own(&b, 11);
+    let entitled = |server: &Server, count: u32| {
+        poll::until(&format!("{count} seats"), PATIENCE, || {
+            let licensing = server.licensing();
+            (licensing["mode"] == "full" && licensing["counts"][0]["entitled"] == count)
+                .then_some(licensing)
+        })
+    };
+    for (server, here, there) in [(&a, 13, 11), (&b, 11, 13)] {
+        let licensing = entitled(server, 11);
+        assert_eq!(licensing["agreement"], "differs");
+        let said = format!("terminal-connection: {here} on this server, {there} on the partner");
+        assert!(
+            licensing["differences"].to_string().contains(&said),
+            "{licensing}"
+        );
+    }
+    // Each of the two gives no more than that, and both boot the same terminals.
+    for (server, numbers) in [(&a, 1..=10), (&b, 11..=11), (&a, 12..=12)] {
+        let made = numbers.map(|number| {
+            let body = terminal(&format!("kiosk-{number}"), number);
+            server.api().create("/api/v1/terminals", &body)
+        });
+        let made: Vec<String> = made.collect();
+        for other in [&a, &b] {
+            poll::until("all of them on both", PATIENCE, || {
+                made.iter()
+                    .all(|id| other.terminal(id).is_some())
+                    .then_some(())
+            });
+        }
+    }
+    let eleven: Vec<u32> = (1..=11).collect();
+    for server in [&a, &b] {
+        wait_until_booted(server, 12, &eleven);
+        assert_eq!(server.licensing()["waiting"], 1);
+    }
+
+    // Mended on the one that had less.
+    vendor.add(&of_b, "terminal-connection", 2);
+    install(&b, &vendor.activate(&of_b, &[&b.installation()]));
+    let twelve: Vec<u32> = (1..=12).collect();
+    for server in [&a, &b] {
+        let licensing = entitled(server, 13);
+        assert_eq!(licensing["agreement"], "agrees");
+        wait_until_booted(server, 12, &twelve);
+    }
+}
+
+#[test]
 fn a_setting_lowers_what_the_licences_allow_and_a_secondary_can_switch_synchronization_on_again() {
     let (a, b) = (Server::new("a"), Server::new("b"));
     let setting = "/api/v1/settings/synchronization";
