@@ -44,6 +44,16 @@ pub const PROOF_STEPS_MAX: usize = 24;
 pub const IMAGES_AT_ONCE: usize = 4;
 /// Pieces that are asked for and not here yet. Beyond it: the next one waits.
 pub const PIECES_IN_FLIGHT: usize = 16;
+/// Octets per second that images are fetched at whatever else is on the wire, unless less was set. Below it: nothing is slowed down.
+pub const IMAGE_RATE_MIN: u64 = 256 << 10;
+/// When the fastest of so many pieces takes this many times as long as the fastest one ever, and so much longer, others want the wire.
+pub const PIECES_LOOKED_AT: u8 = 3;
+/// See [`PIECES_LOOKED_AT`].
+pub const PIECE_SLOWER: u32 = 2;
+/// See [`PIECES_LOOKED_AT`].
+pub const PIECE_LATER: Duration = Duration::from_millis(10);
+/// For so long, and at most twice that, the fastest piece is remembered: the wire may have become another one.
+pub const FASTEST_KNOWN: Duration = Duration::from_secs(5 * 60);
 /// Images that are known to be wanted. Beyond it: reading changes waits.
 pub const IMAGES_WANTED_MAX: usize = 65_536;
 /// Tries of a piece that arrives damaged. Beyond it: the image waits for [`RETRY`].

@@ -8,8 +8,10 @@ use core::time::Duration;
 
 use super::{Event, Now, Session};
 use crate::host::{Host, HostError};
-use crate::limits::{IMAGES_AT_ONCE, IMAGES_WANTED_MAX, PIECE_TRIES_MAX, PIECES_IN_FLIGHT, RETRY};
-use crate::pace::Pace;
+use crate::limits::{
+    IMAGES_AT_ONCE, IMAGES_WANTED_MAX, PIECE_BYTES, PIECE_TRIES_MAX, PIECES_IN_FLIGHT, RETRY,
+};
+use crate::pace::{Pace, Wire};
 use crate::wire::Message;
 use crate::{ImageHash, ImageRef, Step};
 
@@ -24,15 +26,22 @@ pub(super) struct Fetcher {
     /// Pieces that were asked for.
     in_flight: usize,
     pace: Pace,
+    /// Octets per second that were set; zero: no bound.
+    rate: u64,
+    wire: Wire,
 }
 
 #[derive(Debug)]
 struct Running {
     image: ImageRef,
-    /// Pieces on the disk, and asked for.
+    /// Pieces that were on the disk at first, that are now, and that were asked for.
+    began: u32,
     kept: u32,
     asked: u32,
     tries: u8,
+    /// When pieces were asked for that say how fast the wire is, and how many were on their way. Not the first: the other server may
+    /// have to read the image for it.
+    asked_at: VecDeque<(u32, Duration, usize)>,
 }
 
 impl Fetcher {
@@ -44,11 +53,31 @@ impl Fetcher {
             running: Vec::new(),
             in_flight: 0,
             pace: Pace::new(rate),
+            rate,
+            wire: Wire::new(),
         }
     }
 
     pub(super) fn set_rate(&mut self, rate: u64) {
-        self.pace.set_rate(rate);
+        self.rate = rate;
+        self.pace.set_rate(self.wire.rate(rate));
+    }
+
+    /// A piece is here.
+    fn learn(&mut self, now: Duration, at: usize, index: u32) {
+        let Running {
+            image, asked_at, ..
+        } = &mut self.running[at];
+        if asked_at.front().is_none_or(|(asked, ..)| *asked != index) {
+            return;
+        }
+        let Some((_, asked_at, in_flight)) = asked_at.pop_front() else {
+            return;
+        };
+        if image.piece_bytes(index) == PIECE_BYTES {
+            self.wire.carried(now, asked_at, in_flight);
+            self.pace.set_rate(self.wire.rate(self.rate));
+        }
     }
 
     pub(super) fn want(&mut self, image: ImageRef) {
@@ -80,6 +109,9 @@ impl Fetcher {
     /// The connection is gone: what is on the disk is where it goes on.
     pub(super) fn interrupt(&mut self) {
         self.in_flight = 0;
+        // The next connection may be another way.
+        self.wire = Wire::new();
+        self.pace.set_rate(self.wire.rate(self.rate));
         let resting = self.resting.drain(..).map(|(_, image)| image);
         let running = self.running.drain(..).map(|running| running.image);
         for image in running.chain(resting) {
@@ -157,6 +189,10 @@ impl Session {
             let (image, index) = (running.image, running.asked);
             running.asked += 1;
             fetcher.in_flight += 1;
+            if running.kept > running.began {
+                let asked = (index, now.time, fetcher.in_flight);
+                running.asked_at.push_back(asked);
+            }
             fetcher.pace.pass(now.time, image.piece_bytes(index));
             asks.push(Message::Ask { image, index });
         }
@@ -183,9 +219,11 @@ impl Session {
             Ok(Some(kept)) => {
                 self.fetcher.running.push(Running {
                     image,
+                    began: kept,
                     kept,
                     asked: kept,
                     tries: 0,
+                    asked_at: VecDeque::new(),
                 });
                 if kept >= image.pieces() {
                     self.finish(now, self.fetcher.running.len() - 1, host);
@@ -219,14 +257,17 @@ impl Session {
         if !image.holds(index, octets, proof) {
             running.tries += 1;
             running.asked = running.kept;
+            running.asked_at.clear();
             if running.tries >= PIECE_TRIES_MAX {
                 let image = self.fetcher.rest(at, now);
                 self.note(Event::Unavailable(image));
             }
             return;
         }
+        self.fetcher.learn(now.time, at, index);
         match host.put_piece(image, index, octets) {
             Ok(()) => {
+                let running = &mut self.fetcher.running[at];
                 running.kept += 1;
                 if running.kept == image.pieces() {
                     self.finish(now, at, host);
