@@ -50,7 +50,7 @@ fn every_client_gets_files_of_every_awkward_length() {
         512 * 16,
         1428 * 16,
         8192 * 64,
-        5_000_000,
+        1_000_000,
     ];
     let site = Site::new();
     for len in lengths {
@@ -82,9 +82,11 @@ fn a_file_of_more_than_65535_blocks_is_whole_at_every_client() {
     let image = content::octets(7, 512 * 65_537 + 100);
     let site = Site::new();
     site.import("long.img", &image);
-    // All at once: a lock-step client of so many blocks mostly waits for its next one.
+    // How numbers are counted on does not depend on the driver. All at once: a lock-step client of so many blocks mostly
+    // waits for its next one.
+    let [ports_of_their_own, .., one_port] = WAYS;
     std::thread::scope(|scope| {
-        for way in WAYS {
+        for way in [ports_of_their_own, one_port] {
             let (site, image) = (&site, &image);
             scope.spawn(move || {
                 let engine = site.engine(way);

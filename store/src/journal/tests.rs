@@ -260,8 +260,9 @@ fn clients() -> impl Strategy<Value = Client> {
     })
 }
 
+/// Each kind in a box of its own: unoptimised, all of them side by side would not fit on a stack.
 fn whats() -> impl Strategy<Value = What> {
-    let file = || "\\PC{0,300}";
+    let file = || "\\PC{0,300}".boxed();
     let stage = prop_oneof![
         Just(Stage::Script),
         Just(Stage::Firmware),
@@ -283,40 +284,63 @@ fn whats() -> impl Strategy<Value = What> {
         });
     let numbers = any::<(u64, u64)>;
     prop_oneof![
-        "\\PC{0,300}".prop_map(|version| What::EngineStarted { version }),
-        Just(What::EngineStopped),
-        (clients(), file()).prop_map(|(client, file)| What::BootStarted { client, file }),
-        (clients(), stage, file(), numbers()).prop_map(
-            |(client, stage, file, (octets, duration_ms))| What::Progress {
-                client,
-                stage,
-                file,
-                octets,
-                duration_ms
-            }
-        ),
-        (clients(), file(), numbers(), prop::option::of(numbers())).prop_map(
-            |(client, file, (octets, duration_ms), boot)| What::BootFinished {
-                client,
-                file,
-                octets,
-                duration_ms,
-                boot
-            }
-        ),
-        (clients(), file(), numbers(), why).prop_map(
-            |(client, file, (octets, duration_ms), why)| What::BootFailed {
-                client,
-                file,
-                octets,
-                duration_ms,
-                why
-            }
-        ),
-        (clients(), report).prop_map(|(client, report)| What::Status { client, report }),
-        (clients(), file()).prop_map(|(client, file)| What::UnknownTerminal { client, file }),
-        (clients(), file()).prop_map(|(client, file)| What::BootRefused { client, file }),
-        (any::<u64>(), cause).prop_map(|(events, cause)| What::Lost { events, cause }),
+        "\\PC{0,300}"
+            .prop_map(|version| What::EngineStarted { version })
+            .boxed(),
+        Just(What::EngineStopped).boxed(),
+        (clients().boxed(), file())
+            .prop_map(|(client, file)| What::BootStarted { client, file })
+            .boxed(),
+        (clients().boxed(), stage, file(), numbers())
+            .prop_map(
+                |(client, stage, file, (octets, duration_ms))| What::Progress {
+                    client,
+                    stage,
+                    file,
+                    octets,
+                    duration_ms
+                }
+            )
+            .boxed(),
+        (
+            clients().boxed(),
+            file(),
+            numbers(),
+            prop::option::of(numbers())
+        )
+            .prop_map(
+                |(client, file, (octets, duration_ms), boot)| What::BootFinished {
+                    client,
+                    file,
+                    octets,
+                    duration_ms,
+                    boot
+                }
+            )
+            .boxed(),
+        (clients().boxed(), file(), numbers(), why)
+            .prop_map(
+                |(client, file, (octets, duration_ms), why)| What::BootFailed {
+                    client,
+                    file,
+                    octets,
+                    duration_ms,
+                    why
+                }
+            )
+            .boxed(),
+        (clients().boxed(), report)
+            .prop_map(|(client, report)| What::Status { client, report })
+            .boxed(),
+        (clients().boxed(), file())
+            .prop_map(|(client, file)| What::UnknownTerminal { client, file })
+            .boxed(),
+        (clients().boxed(), file())
+            .prop_map(|(client, file)| What::BootRefused { client, file })
+            .boxed(),
+        (any::<u64>(), cause)
+            .prop_map(|(events, cause)| What::Lost { events, cause })
+            .boxed(),
     ]
 }
 
