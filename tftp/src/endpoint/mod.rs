@@ -267,12 +267,15 @@ impl<F: Clone> Endpoint<F> {
         loop {
             let table = &self.table;
             let waits = |slot, place| table.get(slot).is_some_and(|t| t.place == place);
-            let slot = egress.next(now, waits)?;
+            let Some(slot) = egress.next(now, waits) else {
+                egress.governor.rest();
+                return None;
+            };
             let crowded = egress.is_crowded();
             let transfer = self.table.get_mut(slot)?;
             if let Some(bytes) = transfer.offer_bytes() {
                 if egress.governor.room(now, bytes) < bytes {
-                    egress.opens_at = Some(egress.governor.opens_at(bytes));
+                    egress.opens_at = egress.governor.opens_at();
                     return None;
                 }
                 egress.pop(transfer, 0);
@@ -291,7 +294,7 @@ impl<F: Clone> Endpoint<F> {
             }
             let room = egress.governor.room(now, wanted * packet);
             if room == 0 {
-                egress.opens_at = Some(egress.governor.opens_at(wanted * packet));
+                egress.opens_at = egress.governor.opens_at();
                 return None;
             }
             let count = wanted.min(room / packet).max(1);
