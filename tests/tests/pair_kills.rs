@@ -48,6 +48,7 @@ fn kill_rounds(seed: u64, rounds: u32) {
             work.wait_for_edits(1 + dice.below(6) as u32);
             kill_one(&mut servers, &mut dice);
         }
+        work.wait_for_boots(rounds / 2);
     });
     work.is_nowhere_lost(&servers, rounds, "in-sync");
 }
@@ -148,6 +149,7 @@ fn c100_a_link_that_is_cut_at_random_while_programs_are_killed_loses_nothing_and
             plant.heal();
             work.wait_for_edits(dice.below(40) as u32);
         }
+        work.wait_for_boots(ROUNDS / 2);
     });
     work.is_nowhere_lost(&servers, ROUNDS, "in-sync");
 }
@@ -212,6 +214,13 @@ impl<'a> Work<'a> {
         let until = self.serial.load(Ordering::Relaxed) + edits;
         poll::until("some edits", PATIENCE, || {
             (self.serial.load(Ordering::Relaxed) >= until).then_some(())
+        });
+    }
+
+    /// Waits until terminals have booted so many times, and once more: on a busy machine a boot takes longer than an edit.
+    fn wait_for_boots(&self, boots: u32) {
+        poll::until("some boots", PATIENCE, || {
+            (self.boots.load(Ordering::Relaxed) > boots).then_some(())
         });
     }
 
