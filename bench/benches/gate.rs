@@ -9,7 +9,7 @@
 //! ```
 //!
 //! prints all of it, and fails if the storm of licensed terminals is slower than that of plain files by more than [`LOSS_MAX`]. It is judged
-//! by when nine in ten have everything: what the last ones wait for is a timer of a second, now and then. The CPU time of the engine has
+//! by when nine in ten have everything: the time of the last one differs by half among rounds of one kind. The CPU time of the engine has
 //! the events of terminals in it, which plain files have fewer of. `-- N` makes N rounds.
 
 use std::collections::BTreeMap;
