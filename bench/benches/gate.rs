@@ -22,6 +22,7 @@ use daybreak_engine::clock::Clock;
 use daybreak_engine::files::Files;
 use daybreak_engine::published::Published;
 use daybreak_store::{Mac, Name, Reader, StatusKey, Store, StoredTerminal};
+use daybreak_tests::awake::Awake;
 use daybreak_tests::site::{Engine, Site};
 use daybreak_tests::{content, programs};
 use daybreak_tftp::endpoint::{Host, Mode, Path, Question, SocketId};
@@ -57,6 +58,7 @@ const PLAIN: Own = Own {
 fn main() {
     // Cargo adds `--bench`.
     let rounds = std::env::args().find_map(|arg| arg.parse().ok());
+    let _awake = Awake::new();
     let site = Site::new();
     publish(&site);
     look_ups(&site);

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use daybreak_tests::administration::Api;
+use daybreak_tests::awake::Awake;
 use daybreak_tests::raw::RawClient;
 use daybreak_tests::site::Site;
 use daybreak_tests::vendor::Vendor;
@@ -31,6 +32,7 @@ const READ_P99_MAX: Duration = Duration::from_millis(5);
 const BULK_MAX: Duration = Duration::from_secs(10);
 
 fn main() {
+    let _awake = Awake::new();
     // Told at the end: what is measured after a bar that is missed is worth knowing.
     let mut missed = Vec::new();
     let mut bar = |what: &str, found: Duration, max: Duration| {

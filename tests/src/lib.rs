@@ -15,6 +15,7 @@
 //! - [`tree`]: the source tree, for the tests of the architecture.
 //! - [`world`]: the deterministic simulator of the world of TFTP.
 //! - [`seeds`]: many worlds of a simulator, by their seeds.
+//! - [`awake`]: cores that do not fall asleep while something is measured.
 //! - [`process`], [`poll`], [`programs`], [`metrics`], [`content`]: what those are made of.
 //!
 //! It builds nothing and installs nothing: `make test` does. Nothing here waits by sleeping for a state;
@@ -23,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod administration;
+pub mod awake;
 pub mod client;
 pub mod clock;
 pub mod content;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
+use daybreak_tests::awake::Awake;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
@@ -45,6 +46,7 @@ pub struct Comparison {
     given_up: BTreeSet<(String, Server)>,
     /// What is served; gone with this value.
     _folder: TempDir,
+    _awake: Awake,
 }
 
 impl Comparison {
@@ -68,6 +70,7 @@ impl Comparison {
             cores >= 2,
             "two cores are needed: one for the server, one for the clients"
         );
+        let awake = Awake::new();
         // The looks at a server's memory are no load of its core.
         let mut core = CpuSet::new();
         core.set(1);
@@ -106,6 +109,7 @@ impl Comparison {
             took: BTreeMap::new(),
             given_up: BTreeSet::new(),
             _folder: folder,
+            _awake: awake,
         })
     }
 
