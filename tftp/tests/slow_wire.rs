@@ -226,14 +226,19 @@ fn storm(clients: u16, bytes: u64, windowsize: u16, config: Config) -> Storm {
 
 #[test]
 fn a_storm_ends_within_the_time_of_the_wire_one_client_after_another() {
-    let mib: u64 = if std::env::var_os("DAYBREAK_LONG").is_some() {
-        2 << 20
-    } else {
-        256 << 10
-    };
+    storms(256 << 10);
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn a_storm_of_whole_boot_files_does_too() {
+    storms(2 << 20);
+}
+
+fn storms(bytes: u64) {
     for clients in [200, 500] {
         for windowsize in [1, 16, 64] {
-            let storm = storm(clients, mib, windowsize, Config::default());
+            let storm = storm(clients, bytes, windowsize, Config::default());
             println!("{clients} clients, windowsize {windowsize}: {storm:.3?}");
             assert!(
                 storm.last.as_secs_f64() <= 1.10 * storm.wire.as_secs_f64(),

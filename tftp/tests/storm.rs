@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use daybreak_tftp::endpoint::{Config, Event, Outcome, Rate};
+use daybreak_tftp::endpoint::{Config, Event, Outcome, Path, Rate};
 use support::*;
 
 const OPTIONS: [(&str, &str); 2] = [("blksize", "1428"), ("windowsize", "4")];
@@ -136,6 +138,110 @@ fn a_boot_that_another_worker_has_begun_is_let_to_finish_too() {
     let mut clients: Vec<SocketAddr> = (100..150).map(terminal).collect();
     clients.push(known);
     assert_eq!(boots(&mut server, &clients)[0], known);
+}
+
+/// The longest that any of these clients waits for its next DATA, when all ask for `f` now.
+fn longest_gap(server: &mut Server, clients: u16, options: &[(&str, &str)]) -> Duration {
+    let mut sent = Vec::new();
+    for number in 0..clients {
+        sent.extend(server.rrq(terminal(number), "f", "octet", options));
+    }
+    let mut last = HashMap::new();
+    let (mut longest, mut whole) = (Duration::ZERO, 0);
+    while whole < clients {
+        let arrived = std::mem::take(&mut sent);
+        for packet in arrived {
+            let mut number = 0;
+            if !is_oack(&packet) {
+                let before = last.insert(packet.path.remote, packet.at);
+                longest = longest.max(before.map_or(Duration::ZERO, |at| packet.at.since(at)));
+                let (block, octets) = packet.data();
+                number = block;
+                whole += u16::from(octets.len() < 1428);
+                if !block.is_multiple_of(4) && octets.len() == 1428 {
+                    continue;
+                }
+            }
+            sent.extend(server.ack(&packet, number));
+        }
+        sent.extend(server.wait(ms(1)));
+    }
+    longest
+}
+
+#[test]
+fn a_held_client_gets_a_block_within_half_of_the_interval_that_it_negotiated() {
+    let impatient = [("blksize", "1428"), ("windowsize", "4"), ("timeout", "1")];
+    for (options, bound) in [(&OPTIONS[..], 2_000), (&impatient, 500)] {
+        let longest = longest_gap(&mut server(1_250_000), 200, options);
+        assert!(longest <= ms(bound + 300), "{longest:?} of {bound} ms");
+        assert!(longest > ms(bound / 2), "{longest:?}: nobody was held");
+    }
+}
+
+/// Plays clients that acknowledge whole windows of four at once, and others for whom it is `silent` what arrives.
+fn play(server: &mut Server, sent: Vec<Sent>, time: Duration, silent: SocketAddr) -> Vec<Sent> {
+    let (end, mut sent, mut seen) = (server.now + time, sent, Vec::new());
+    while server.now < end {
+        for packet in std::mem::take(&mut sent) {
+            if packet.path.remote == silent {
+                seen.push(packet);
+            } else if is_oack(&packet) {
+                sent.extend(server.ack(&packet, 0));
+            } else if packet.data().0.is_multiple_of(4) || packet.data().1.len() < 1428 {
+                sent.extend(server.ack(&packet, packet.data().0));
+            }
+        }
+        sent.extend(server.wait(ms(1)));
+    }
+    seen
+}
+
+#[test]
+fn a_held_client_that_repeats_its_ack_gets_what_it_waits_for_each_time_that_it_gets_anything() {
+    let mut server = server(1_250_000);
+    server.file("long", 2_000_000);
+    let victim = terminal(9_999);
+    let wide = [("blksize", "1428"), ("windowsize", "64")];
+    let offer = server.rrq(victim, "long", "octet", &wide).remove(0);
+    server.ack(&offer, 0);
+    server.wait(ms(100));
+    // Its second window is lost again and again: the time-outs have grown to seconds.
+    server.ack(&offer, 64);
+    server.wait(ms(8_000));
+    let mut sent = Vec::new();
+    for number in 0..200 {
+        sent.extend(server.rrq(terminal(number), "f", "octet", &OPTIONS));
+    }
+    let mut again = Vec::new();
+    for _ in 0..10 {
+        sent.extend(server.ack(&offer, 64));
+        again.extend(play(&mut server, sent, ms(1_000), victim));
+        sent = Vec::new();
+    }
+    let blocks: Vec<u16> = again.iter().map(|sent| sent.data().0).collect();
+    let first = blocks.iter().filter(|block| **block == 65).count();
+    assert!(first >= 4, "{blocks:?} in ten seconds");
+}
+
+#[test]
+fn a_way_out_that_is_full_delays_nobody_on_another() {
+    let mut server = server(1_250_000);
+    let ask = |server: &mut Server, number, local: [u8; 4]| {
+        let path = Path {
+            socket: LISTENER,
+            remote: terminal(number),
+            local: Some(local.into()),
+        };
+        server.receive_by(path, &rrq("f", "octet", &OPTIONS))
+    };
+    for number in 0..5_000 {
+        ask(&mut server, number, [192, 0, 2, 1]);
+    }
+    let (start, other) = (server.now, terminal(9_999));
+    let sent = ask(&mut server, 9_999, [192, 0, 2, 2]);
+    let answer = sent.iter().find(|sent| sent.path.remote == other);
+    assert_eq!(answer.expect("an OACK").at, start);
 }
 
 #[test]

@@ -175,6 +175,11 @@ impl Server {
             remote: from,
             local: None,
         };
+        self.receive_by(path, bytes)
+    }
+
+    /// A datagram arrives, to an address of ours.
+    pub fn receive_by(&mut self, path: Path, bytes: &[u8]) -> Vec<Sent> {
         self.endpoint
             .handle_datagram(self.now, path, bytes, &mut self.files);
         self.drain()

@@ -66,8 +66,11 @@ impl<F> Transfer<F> {
             return Acked::Stale;
         }
         if index == self.acked && self.lost_while_held(now) {
-            self.place = Place::Nowhere;
             self.start_over();
+            // First DATA has a place of its own; the others keep theirs, and with it the bound on their wait.
+            if self.is_fresh() {
+                self.place = Place::Nowhere;
+            }
             return Acked::Moved;
         }
         if index == self.acked {
@@ -123,11 +126,12 @@ impl<F> Transfer<F> {
     }
 
     /// The rest of the window waits for its turn, and the client repeats its ACK long after the first part left: that
-    /// part was lost. It is due again, in its turn; while a transfer is held no time-out of its own would tell.
+    /// part was lost. It is due again, in its turn; while a transfer is held no time-out of its own would tell, and what it
+    /// gets at the bound of its wait must not be beyond the gap. However long the time-outs have grown: no way is as long.
     fn lost_while_held(&self, now: Time) -> bool {
-        self.place == Place::Ordered
+        matches!(self.place, Place::Ordered | Place::Overdue)
             && self.next > self.acked + 1
-            && now.since(self.sent_at) >= self.rtt.timeout()
+            && now.since(self.sent_at) >= self.rtt.timeout().min(limits::HINT_AFTER)
     }
 
     /// The client repeats its ACK so long after everything left that no way is as long: it was lost, or the client's
