@@ -166,6 +166,12 @@ impl Settings {
         }
         let protocol = Config::default();
         let single_port = options.single_port.unwrap_or(false);
+        let workers = within(
+            "workers",
+            options.workers.unwrap_or_else(cores),
+            1,
+            limits::WORKERS_MAX,
+        )?;
         let transfer_sockets = options
             .transfer_sockets
             .unwrap_or(limits::TRANSFER_SOCKETS_DEFAULT);
@@ -173,12 +179,7 @@ impl Settings {
             data,
             plan: Plan {
                 listen,
-                workers: within(
-                    "workers",
-                    options.workers.unwrap_or_else(cores),
-                    1,
-                    limits::WORKERS_MAX,
-                )?,
+                workers,
                 transfer_sockets: if single_port {
                     0
                 } else {
@@ -202,8 +203,9 @@ impl Settings {
                 send_bytes: limits::SEND_BYTES,
             },
             protocol: Config {
+                // Workers share nothing: each has its part of the ceiling.
                 rate: Rate::Learned {
-                    max: options.rate.map(|rate| rate.0 / 8),
+                    max: options.rate.map(|rate| rate.0 / 8 / workers as u64),
                 },
                 blksize_max: within(
                     "blksize-max",
@@ -387,6 +389,15 @@ mod tests {
         assert_eq!(settings.protocol.windowsize_max, 64);
         assert_eq!(settings.io, Io::Portable);
         assert_eq!(settings.plan.listen.len(), 1);
+    }
+
+    #[test]
+    fn each_worker_has_its_part_of_the_ceiling() {
+        for (workers, part) in [("1", 5_000_000), ("2", 2_500_000), ("4", 1_250_000)] {
+            let settings = settings(&["--data", "d", "--rate", "40M", "--workers", workers]);
+            let expected = Rate::Learned { max: Some(part) };
+            assert_eq!(settings.unwrap().protocol.rate, expected);
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Transfer {
 }
 
 /// Runs a worker in a thread of its own while the transfers are taken from it.
-fn allocations_with<D, W>(work: W) -> usize
+fn allocations_with<D, W>(zero_copy: bool, work: W) -> usize
 where
     W: FnOnce(Parts, Endpoint<io::Content>, Files, Shared) -> D + Send + 'static,
     D: Send + 'static,
@@ -118,7 +118,7 @@ where
         sockets: sockets.sockets,
         doorbell: doorbell.clone(),
         clock,
-        zero_copy: false,
+        zero_copy,
     };
     let published = Arc::new(Published::new(catalog));
     let worker = std::thread::spawn(move || {
@@ -141,18 +141,22 @@ where
     after.allocations + after.reallocations - before.allocations - before.reallocations
 }
 
-// One test, not three: the allocator counts for the whole process.
+// One test, not four: the allocator counts for the whole process.
 #[test]
 fn nothing_is_allocated_for_a_packet() {
-    let multishot = allocations_with(|parts, endpoint, files, shared| {
+    let multishot = allocations_with(false, |parts, endpoint, files, shared| {
         let driver = Multishot::new(parts).unwrap();
         io::block_on(Worker::new(driver, endpoint, files, shared).run()).unwrap();
     });
-    let portable = allocations_with(|parts, endpoint, files, shared| {
+    let zero_copy = allocations_with(true, |parts, endpoint, files, shared| {
+        let driver = Multishot::new(parts).unwrap();
+        io::block_on(Worker::new(driver, endpoint, files, shared).run()).unwrap();
+    });
+    let portable = allocations_with(false, |parts, endpoint, files, shared| {
         let driver = Portable::new(parts).unwrap();
         io::block_on(Worker::new(driver, endpoint, files, shared).run()).unwrap();
     });
-    let uring = allocations_with(|parts, endpoint, files, shared| {
+    let uring = allocations_with(false, |parts, endpoint, files, shared| {
         io::start(|| async {
             let driver = Uring::new(parts).unwrap();
             Worker::new(driver, endpoint, files, shared).run().await
@@ -160,7 +164,7 @@ fn nothing_is_allocated_for_a_packet() {
         .unwrap()
         .unwrap();
     });
-    assert_eq!((multishot, portable), (0, 0));
+    assert_eq!((multishot, zero_copy, portable), (0, 0, 0));
     // tokio-uring keeps each operation in flight in a slab of its own, and wakes through a queue: the figure
     // may not grow with the packets.
     let packets = 2 * usize::from(MEASURED);

@@ -3,6 +3,7 @@
 //! What is asked here is that nobody fails; how fast it is, a benchmark tells.
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use daybreak_tests::process::Process;
@@ -10,6 +11,12 @@ use daybreak_tests::site::Site;
 use daybreak_tests::{content, poll, programs};
 
 const IMAGE_BYTES: usize = 60_000;
+
+/// One storm at a time: each wants the whole machine.
+fn alone() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn image() -> Vec<u8> {
     content::octets(1, IMAGE_BYTES)
@@ -49,10 +56,15 @@ fn boot(servers: &[SocketAddr], clients: u32, args: &[&str]) {
 
 #[test]
 fn ten_thousand_clients_that_boot_at_once_all_get_the_file() {
+    let _alone = alone();
     let site = site();
     let engine = site.engine(&[]);
     let args = ["--windowsize", "4", "--deadline", "120"];
     boot(&[engine.address()], 10_000, &args);
+    let dropped = engine
+        .metrics()
+        .sum("daybreak_engine_kernel_receive_drops_total");
+    assert!(dropped == 0.0, "{dropped} requests or ACKs dropped");
 }
 
 /// The simulated clients that can recover a lost packet at all: one that neither sends again nor answers what it
@@ -63,6 +75,7 @@ const PATIENT_PROFILES: [&str; 7] = [
 
 #[test]
 fn clients_of_every_make_boot_over_a_wire_that_loses_packets() {
+    let _alone = alone();
     let site = site();
     for way in [
         &["--io", "uring"][..],
@@ -79,6 +92,7 @@ fn clients_of_every_make_boot_over_a_wire_that_loses_packets() {
 
 #[test]
 fn clients_of_a_dead_server_boot_from_the_other_one() {
+    let _alone = alone();
     let (first, second) = (site(), site());
     let (dead, alive) = (first.engine(&[]), second.engine(&[]));
     let address = dead.address();
@@ -93,6 +107,7 @@ const STORM_CLIENTS: u32 = 2000;
 #[test]
 fn when_the_first_server_is_killed_in_mid_storm_everybody_boots_and_the_report_says_who_moved_and_what_it_cost()
  {
+    let _alone = alone();
     let (first, second) = (site(), site());
     // Slow enough to be killed halfway.
     let (primary, secondary) = (first.engine(&["--rate", "100M"]), second.engine(&[]));
@@ -150,4 +165,93 @@ fn when_the_first_server_is_killed_in_mid_storm_everybody_boots_and_the_report_s
         served[1]
     );
     println!("{}", report["moved_waited_ms"]);
+}
+
+#[test]
+fn the_ceiling_of_the_rate_holds_for_all_workers_together() {
+    let _alone = alone();
+    const BITS_PER_S: u64 = 40_000_000;
+    let site = Site::new();
+    site.import("image", &content::octets(1, 1 << 20));
+    let engine = site.engine(&["--workers", "2", "--rate", "40M"]);
+    let mut command = programs::dying_with_test(programs::ours("daybreak-loadtest"));
+    command
+        .args(["--server", &engine.address().to_string()])
+        .args(["--file", "image", "--clients", "16", "--windowsize", "16"])
+        .args(["--deadline", "60", "--json"]);
+    let output = command.output().expect("the program is built");
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let rate = report["throughput_bytes_per_s"].as_f64().expect("a rate") * 8.0;
+    assert!(rate <= 1.05 * BITS_PER_S as f64, "{rate} bits a second");
+}
+
+/// A process that drives one of two shares of a scenario; both begin at the same moment.
+fn share(scenario: &std::path::Path, number: u32, start_at: u64, engine: u32) -> Process {
+    let mut command = programs::dying_with_test(programs::ours("daybreak-loadtest"));
+    command
+        .arg("storm")
+        .arg(scenario)
+        .args(["--no-ui", "--share"]);
+    command.arg(format!("{number}/2"));
+    command.args(["--start-at", &start_at.to_string()]);
+    command.args(["--server-pid", &engine.to_string(), "--json"]);
+    command.arg(scenario.with_extension(format!("{number}.json")));
+    Process::start(&format!("share {number}"), command)
+}
+
+#[test]
+fn processes_that_share_a_scenario_make_one_report_and_one_page() {
+    let _alone = alone();
+    const CLIENTS: u32 = 200;
+    let site = site();
+    let engine = site.engine(&[]);
+    let text = format!(
+        r#"
+        [[server]]
+        name = "engine"
+        address = "{}"
+        [[file_set]]
+        name = "boot"
+        boot = [{{ role = "kernel", name = "image" }}]
+        [[fleet]]
+        name = "terminals"
+        profile = "ipxe"
+        clients = {CLIENTS}
+        files = "boot"
+        "#,
+        engine.address()
+    );
+    let scenario = site.source("storm.toml", text.as_bytes());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let start_at = now.expect("after 1970").as_secs() + 2;
+    let pid = engine.process().pid();
+    let mut shares = [1, 2].map(|number| share(&scenario, number, start_at, pid));
+    for share in &mut shares {
+        let status = share.wait_for_exit(Duration::from_secs(60));
+        assert!(status.success(), "{status}");
+    }
+    let [json, html] = ["json", "html"].map(|kind| scenario.with_extension(kind));
+    let mut merge = programs::dying_with_test(programs::ours("daybreak-loadtest"));
+    merge.arg("merge").arg("--json").arg(&json);
+    merge.arg("--html").arg(&html);
+    merge.args([1, 2].map(|number| scenario.with_extension(format!("{number}.json"))));
+    let merged = merge.output().expect("the program is built");
+    assert!(merged.status.success(), "{merged:?}");
+
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&json).expect("written")).expect("JSON");
+    assert_eq!(report["total"]["completed"], CLIENTS);
+    let schema = programs::repository().join("docs/schema/storm-report.schema.json");
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    let schema = compiler.compile(schema.to_str().expect("UTF-8"), &mut schemas);
+    if let Err(error) = schemas.validate(&report, schema.expect("a schema")) {
+        panic!("{error:#}");
+    }
+    let cpu = &report["server_processes"][0]["cpu_s"];
+    assert!(cpu.as_f64() > Some(0.0), "of the engine: {cpu}");
+    let page = std::fs::read_to_string(&html).expect("written");
+    for chart in ["Boots over time", "How long a boot took", "Servers"] {
+        assert!(page.contains(chart), "no chart of {chart}");
+    }
 }

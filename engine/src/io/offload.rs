@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Once;
 
 use crate::limits;
 
@@ -10,8 +11,10 @@ use crate::limits;
 #[derive(Debug, Default)]
 pub(super) struct Offload {
     refused: HashMap<IpAddr, u16>,
-    said: bool,
 }
+
+/// Once for all workers.
+static SAID: Once = Once::new();
 
 impl Offload {
     /// Whether a train of datagrams of `segment` octets may go to `remote` in one send.
@@ -36,7 +39,7 @@ impl Offload {
         }
         let smallest = self.refused.entry(remote).or_insert(segment);
         *smallest = segment.min(*smallest);
-        if !std::mem::replace(&mut self.said, true) {
+        SAID.call_once(|| {
             tracing::warn!(
                 client = %remote,
                 datagram_bytes = segment,
@@ -45,7 +48,7 @@ impl Offload {
                  four times the CPU. If blksize is larger than the path's MTU, lower blksize_max; \
                  further clients are counted, not logged"
             );
-        }
+        });
     }
 }
 

@@ -194,3 +194,51 @@ fn set_buffers(socket: &socket2::Socket, options: &SocketOptions) -> io::Result<
     }
     Ok(cut_short)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits;
+
+    /// A listener with a receive buffer of so many octets, and who sends to it.
+    fn listener(receive_bytes: usize) -> (Socket, Vec<CutShort>, std::net::UdpSocket) {
+        let options = SocketOptions {
+            receive_bytes,
+            send_bytes: 1 << 20,
+            dont_fragment: false,
+        };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let (socket, cut_short) = Socket::bind(address, Sharing::Alone, &options).unwrap();
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(socket.local()).unwrap();
+        (socket, cut_short, sender)
+    }
+
+    const REQUEST: &[u8] =
+        b"\0\x01boot/52-54-00-12-34-56.ipxe\0octet\0tsize\x000\0blksize\x001428\0windowsize\x0016\0";
+
+    #[test]
+    fn what_the_kernel_drops_is_counted() {
+        let (socket, _, sender) = listener(4096);
+        for _ in 0..200 {
+            sender.send(REQUEST).unwrap();
+        }
+        assert!(socket.drops() > 100, "{}", socket.drops());
+    }
+
+    #[test]
+    fn the_buffer_of_a_listener_holds_a_storm_of_ten_thousand_requests() {
+        let (socket, cut_short, sender) = listener(limits::LISTENER_RECEIVE_BYTES);
+        // Without the right to a larger one, the engine has named the sysctl.
+        if cut_short
+            .iter()
+            .any(|cut| cut.sysctl == "net.core.rmem_max")
+        {
+            return;
+        }
+        for _ in 0..10_000 {
+            sender.send(REQUEST).unwrap();
+        }
+        assert_eq!(socket.drops(), 0);
+    }
+}

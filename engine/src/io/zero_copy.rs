@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Once;
 
 use daybreak_tftp::endpoint::Train;
 
@@ -25,8 +26,10 @@ pub(super) struct ZeroCopy {
     /// Trains that are copied before the next try.
     pause: u32,
     refused: HashSet<IpAddr>,
-    said: bool,
 }
+
+/// Once for all workers.
+static SAID: Once = Once::new();
 
 impl ZeroCopy {
     pub(super) fn new(on: bool) -> Self {
@@ -84,7 +87,7 @@ impl ZeroCopy {
                 "copying from now on: this kernel cannot do without"
             }
         };
-        if !std::mem::replace(&mut self.said, true) {
+        SAID.call_once(|| {
             let error = io::Error::from_raw_os_error(errno);
             tracing::warn!(
                 client = %remote,
@@ -92,7 +95,7 @@ impl ZeroCopy {
                 consequence,
                 "a send without a copy was refused; it left with one, and further refusals are counted, not logged"
             );
-        }
+        });
     }
 }
 
