@@ -24,9 +24,6 @@ pub struct Args {
     /// Only these servers
     #[arg(long, value_enum, value_name = "SERVER,…", value_delimiter = ',')]
     pub servers: Vec<Server>,
-    /// Runs our engine also with two workers: on both cores, and on one
-    #[arg(long)]
-    pub workers: bool,
     /// Rounds: each server once a round [default: 3, or 1 of the short set]
     #[arg(long)]
     pub rounds: Option<u32>,
@@ -68,16 +65,11 @@ impl Args {
     /// The servers that are meant.
     #[must_use]
     pub fn servers(&self) -> Vec<Server> {
-        let mut servers = match (self.servers.is_empty(), self.quick) {
+        match (self.servers.is_empty(), self.quick) {
             (false, _) => self.servers.clone(),
             (true, true) => Server::QUICK.to_vec(),
-            (true, false) => Server::ALL.to_vec(),
-        };
-        if self.workers {
-            servers.retain(|server| !Server::TWO_WORKERS.contains(server));
-            servers.extend(Server::TWO_WORKERS);
+            (true, false) => Server::ALL.into_iter().chain(Server::TWO_WORKERS).collect(),
         }
-        servers
     }
 
     /// The rounds that are meant.

@@ -1,5 +1,7 @@
 //! What is asked of us, and whether it is reached.
 
+use std::fmt::Write as _;
+
 use super::row::{Row, median};
 use super::sample::Raw;
 use super::scenario::Scenario;
@@ -62,7 +64,8 @@ impl Bar {
                 against("CPU a GB", ours.cpu_s_per_gb, named(best), 0.30)
             }
             Bar::CpuOfFloor => {
-                let trains = raw.floors.iter().filter(|floor| floor.blocks > 1);
+                let blocks = usize::from(scenario.windowsize);
+                let trains = raw.floors.iter().filter(|floor| floor.blocks == blocks);
                 let floor = median(trains.map(|floor| floor.cpu_s_per_gb));
                 let floor = floor.map(|figure| ("the bare GSO sender".to_owned(), figure));
                 against("CPU a GB", ours.cpu_s_per_gb, floor, 1.35)
@@ -79,7 +82,17 @@ impl Bar {
                 let one = ours
                     .cpu_s_per_gb
                     .map(|figure| ("one worker".to_owned(), figure));
-                against("CPU a GB of two workers on the same core", two, one, 1.1)
+                let both = of(Server::DaybreakTwo).and_then(|row| row.cpu_s_per_gb);
+                let mut verdict = against("CPU a GB of two workers on one core", two, one, 1.1);
+                if let Some((both, one)) = both.zip(ours.cpu_s_per_gb) {
+                    let ratio = both / one;
+                    write!(
+                        verdict.what,
+                        " (on both, the clients beside one: {ratio:.3} ×)"
+                    )
+                    .ok();
+                }
+                verdict
             }
             Bar::ThroughputOfEveryPeer => {
                 let peers = rows.iter().filter(|row| row.server.is_peer());
@@ -175,5 +188,68 @@ fn bound(what: &str, ours: Option<f64>, limit: f64, unit: &str) -> Verdict {
             None => format!("{what}: nobody got so far; bar {limit:.0}{unit}"),
         },
         met: Some(ours.is_some_and(|ours| ours <= limit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(server: Server, finished: f64, cpu_s_per_gb: Option<f64>) -> Row {
+        Row {
+            server,
+            rounds: 3,
+            finished,
+            all_finished: finished >= 1.0,
+            cpu_s_per_gb,
+            generator_s_per_gb: None,
+            bytes_per_s: 0.0,
+            first: None,
+            done: None,
+            memory_own: 0.0,
+            memory_resident: 0.0,
+            server_drops: 0,
+            queue_drops: None,
+            notes: None,
+        }
+    }
+
+    #[test]
+    fn the_best_peer_is_the_best_of_those_whose_clients_all_finish() {
+        let rows = [
+            row(Server::Daybreak, 1.0, Some(1.0)),
+            row(Server::Atftpd, 0.999, Some(2.0)),
+            row(Server::Dnsmasq, 1.0, Some(5.0)),
+            row(Server::TftpdCrate, 1.0, Some(4.0)),
+        ];
+        let found = best(&rows, |row| row.cpu_s_per_gb);
+        assert_eq!(found, Some((Server::TftpdCrate, 4.0)));
+    }
+
+    #[test]
+    fn where_no_peer_gets_all_through_the_best_is_who_gets_most_through() {
+        let rows = [
+            row(Server::Daybreak, 1.0, Some(1.0)),
+            row(Server::Atftpd, 0.3, Some(2.0)),
+            row(Server::AsyncTftp, 0.9, Some(9.0)),
+            row(Server::TftpdHpa, 0.0, None),
+        ];
+        let found = best(&rows, |row| row.cpu_s_per_gb);
+        assert_eq!(found, Some((Server::AsyncTftp, 9.0)));
+        assert_eq!(best(&rows[..1], |row| row.cpu_s_per_gb), None);
+    }
+
+    #[test]
+    fn a_bar_is_met_at_its_limit_and_not_judged_without_a_peer() {
+        let peer = |figure| Some(("a peer".to_owned(), figure));
+        assert_eq!(against("it", Some(0.25), peer(1.0), 0.25).met, Some(true));
+        assert_eq!(against("it", Some(0.26), peer(1.0), 0.25).met, Some(false));
+        assert_eq!(against("it", Some(0.25), None, 0.25).met, None);
+        assert_eq!(bound("it", Some(64.0), 64.0, "").met, Some(true));
+        assert_eq!(
+            bound("it", None, 64.0, "").met,
+            Some(false),
+            "nobody got so far"
+        );
     }
 }

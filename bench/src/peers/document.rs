@@ -46,8 +46,10 @@ pub fn write(path: &Path, raw: &Raw) -> Result<()> {
 #[must_use]
 pub fn section(scenario: &Scenario, raw: &Raw) -> String {
     let servers = Server::ALL.into_iter().chain(Server::TWO_WORKERS);
+    let knows_no_window = |server| scenario.windowsize > 1 && raw.without_window.contains(&server);
     let rows: Vec<Row> = servers
         .clone()
+        .filter(|server| !knows_no_window(*server))
         .filter_map(|server| Row::of(server, scenario, &raw.samples))
         .collect();
     let Some(rounds) = rows.iter().map(|row| row.rounds).max() else {
@@ -60,7 +62,7 @@ pub fn section(scenario: &Scenario, raw: &Raw) -> String {
         Way::SlowWire => slow_wire(&rows, scenario, rounds),
     };
     for server in servers {
-        if scenario.windowsize > 1 && raw.without_window.contains(&server) {
+        if knows_no_window(server) {
             table.rows.push(without_window(server, table.head.len()));
         }
     }

@@ -73,6 +73,12 @@ impl Scenario {
         self
     }
 
+    /// Whether our engine also runs with two workers.
+    #[must_use]
+    pub fn with_two_workers(&self) -> bool {
+        self.bars.contains(&Bar::CpuOfTwoWorkers)
+    }
+
     /// The name of its file.
     #[must_use]
     pub fn file(&self) -> String {
@@ -141,6 +147,13 @@ pub fn all() -> Vec<Scenario> {
             Bar::FirstDataWithinASecond,
             Bar::OwnMemory,
         ]));
+    }
+    // Of 16 MiB, a server that waits a second for each loss would not see the end.
+    for (clients, file_bytes) in [(1, MIB), (64, MIB), (10_000, 64 << 10)] {
+        for windowsize in [1, 16] {
+            let scenario = Scenario::new(clients, file_bytes, windowsize).loss(1);
+            all.push(scenario.bars(&[Bar::AllFinish]));
+        }
     }
     for clients in [200, 500] {
         for windowsize in [1, 16, 64] {

@@ -64,7 +64,7 @@ pub struct Line {
 }
 
 impl Server {
-    /// Ours with two workers, asked for apart.
+    /// Ours with two workers: under the loads where that is compared with one.
     pub const TWO_WORKERS: [Server; 2] = [Server::DaybreakTwo, Server::DaybreakTwoOnOne];
 
     /// Those of the tables, in their order.
