@@ -100,6 +100,22 @@ impl<D: Disk> Store<D> {
         Ok(report)
     }
 
+    /// Removes those of `redundant` that are not among the newest catalogs: who publishes often would fill the disk. What
+    /// cannot be removed now is left to a collection.
+    pub(crate) fn thin(&self, redundant: &mut Vec<Generation>) {
+        let Ok(found) = publish::generations(&self.disk) else {
+            return;
+        };
+        let old = found.len().saturating_sub(CATALOGS_KEPT);
+        redundant.retain(|generation| {
+            let goes = found[..old].contains(generation);
+            if goes {
+                let _ = self.unlink_unpinned(&layout::catalog(*generation));
+            }
+            !goes
+        });
+    }
+
     /// Newest first.
     fn judge(
         &self,

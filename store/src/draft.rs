@@ -39,6 +39,8 @@ pub struct Published {
 pub struct Kept {
     current: Current,
     builder: SnapshotBuilder,
+    // Catalogs of before that name no image which a later one does not.
+    redundant: Vec<Generation>,
 }
 
 impl Kept {
@@ -68,6 +70,9 @@ pub struct Draft<'s, D: Disk = Directory> {
     unsynced: BTreeSet<String>,
     // Of the base: what was published is on the disk, with its folder.
     base_images: BTreeSet<ImageHash>,
+    // A name of the base has lost its image: the base is the record that it was named.
+    lost: bool,
+    redundant: Vec<Generation>,
 }
 
 impl<'s, D: Disk> Draft<'s, D> {
@@ -80,6 +85,7 @@ impl<'s, D: Disk> Draft<'s, D> {
         };
         if let Some(kept) = kept.filter(named) {
             let mut draft = Self::of(store, lock, kept.current, kept.builder);
+            draft.redundant = kept.redundant;
             draft.unread = true;
             return Ok(draft);
         }
@@ -117,6 +123,8 @@ impl<'s, D: Disk> Draft<'s, D> {
             unsynced: BTreeSet::new(),
             base_images: builder.entries().values().filter_map(image_of).collect(),
             builder,
+            lost: false,
+            redundant: Vec::new(),
         }
     }
 
@@ -230,9 +238,10 @@ impl<'s, D: Disk> Draft<'s, D> {
 
     /// Removes a name; `false` if there is none.
     pub fn remove(&mut self, name: &str) -> bool {
-        let removed = self.builder.remove(name).is_some();
-        self.changed |= removed;
-        removed
+        let removed = self.builder.remove(name);
+        self.changed |= removed.is_some();
+        self.lost |= removed.as_ref().and_then(image_of).is_some();
+        removed.is_some()
     }
 
     /// Removes every name in a folder (`folder` without a trailing slash); says how many.
@@ -319,9 +328,19 @@ impl<'s, D: Disk> Draft<'s, D> {
         let snapshot = Snapshot::of_built(file)?;
         // From here on a catalog may name them, whatever the outcome.
         self.placed.clear();
-        publish::write_catalog(disk, generation, snapshot.as_bytes())?;
+        // It is checked while the disk writes. Nobody knows of it before both are done.
+        std::thread::scope(|scope| -> Result<(), StoreError> {
+            let checked = scope.spawn(|| snapshot.check());
+            publish::write_catalog(disk, generation, snapshot.as_bytes())?;
+            let checked = checked.join();
+            Ok(checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
+        })?;
         let current = Current::of(&snapshot);
         publish::switch_current(disk, current)?;
+        if self.base.generation > Generation::ZERO && !self.lost {
+            self.redundant.push(self.base.generation);
+        }
+        self.store.thin(&mut self.redundant);
         let published = Published {
             generation,
             changed: true,
@@ -333,6 +352,7 @@ impl<'s, D: Disk> Draft<'s, D> {
         Kept {
             current,
             builder: std::mem::take(&mut self.builder),
+            redundant: std::mem::take(&mut self.redundant),
         }
     }
 
@@ -361,7 +381,8 @@ impl<'s, D: Disk> Draft<'s, D> {
         };
         if change != Change::Unchanged {
             self.changed = true;
-            self.builder.put(name, content);
+            let before = self.builder.put(name, content);
+            self.lost |= before.as_ref().and_then(image_of).is_some();
         }
         change
     }

@@ -161,11 +161,13 @@ enum ReadFailure {
 
 fn read_bounded<D: Disk>(disk: &D, file: &D::File, len: u64) -> Result<Vec<u8>, ReadFailure> {
     let size = usize::try_from(len).map_err(|_| ReadFailure::TooLarge)?;
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::<u8>::new();
     if len > CATALOG_BYTES_MAX || bytes.try_reserve_exact(size).is_err() {
         return Err(ReadFailure::TooLarge);
     }
-    bytes.resize(size, 0);
+    // Zeros as the system gives them: they need not be written first.
+    drop(bytes);
+    let mut bytes = vec![0; size];
     let read = disk.read_at(file, 0, &mut bytes).map_err(ReadFailure::Io)?;
     bytes.truncate(read);
     Ok(bytes)

@@ -354,3 +354,51 @@ fn damage(path: &Path, at: u64) {
     file.read_exact_at(&mut octet, at).expect("read");
     file.write_all_at(&[octet[0] ^ 1], at).expect("write");
 }
+
+/// How many catalogs there are.
+fn catalogs(dir: &Path) -> usize {
+    let names = fs::read_dir(dir.join(layout::CATALOGS)).expect("list");
+    let names = names.map(|entry| entry.expect("entry").file_name());
+    names
+        .filter(|name| layout::catalog_generation(&name.to_string_lossy()).is_some())
+        .count()
+}
+
+#[test]
+fn who_publishes_often_leaves_the_newest_catalogs_and_those_that_protect_an_image() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    publish(&store, &[("a", b"replaced"), ("b", b"stays")], &[]);
+    let reader = Reader::open(dir.path()).expect("reader");
+    let (mut kept, mut held) = (None, None);
+    for number in 0..40_u8 {
+        let mut draft = store.begin_with(kept.take()).expect("begin");
+        draft.put_inline(name("t"), [number]);
+        match number {
+            10 => held = Some(reader.load().expect("load")),
+            20 => {
+                let content: &[u8] = b"new";
+                draft
+                    .import(name("a"), &mut Cursor::new(content), 3, &mut |_| {
+                        ControlFlow::Continue(())
+                    })
+                    .expect("import");
+            }
+            _ => {}
+        }
+        kept = Some(draft.publish_and_keep().expect("publish").1);
+    }
+    // The eight newest, the one that a reader holds, and the last one that names what was replaced.
+    assert_eq!(catalogs(dir.path()), 8 + 1 + 1);
+    let day = Retention {
+        time: DAY,
+        catalogs: 1,
+    };
+    let report = store.collect(SystemTime::now(), day).expect("collect");
+    assert_eq!((report.images, report.retained), (0, 1));
+    assert!(has(&store, b"replaced") && has(&store, b"stays") && has(&store, b"new"));
+    drop(held);
+    store.collect(SystemTime::now(), NONE).expect("collect");
+    assert!(!has(&store, b"replaced") && has(&store, b"stays"));
+    assert_eq!(catalogs(dir.path()), 1);
+}

@@ -6,10 +6,11 @@
 //! comes out is only the difference to what came out before.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use daybreak_store::{Mac, Name, StatusKey, StoredTerminal};
+use foldhash::{HashMap, HashSet};
 
 use super::active::{ActiveVersion, active_versions};
 use super::counted::{Allowance, Counted};

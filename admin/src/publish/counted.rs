@@ -1,6 +1,6 @@
 //! Products that are counted where a terminal's configuration uses them. Over the count, those that got their seats last go without.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::effective::{Effective, Origin, Problem, ProblemCode, Sourced};
 use crate::kind::{Body, Kind};

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -65,6 +65,8 @@ fn place_of(bytes: &[u8]) -> (usize, usize) {
 pub struct SnapshotBuilder {
     entries: BTreeMap<Name, StoredContent>,
     terminals: BTreeMap<Mac, StoredTerminal>,
+    /// The folded index of the entries, as long as no name comes or goes.
+    index: OnceLock<Vec<u32>>,
 }
 
 impl SnapshotBuilder {
@@ -102,17 +104,26 @@ impl SnapshotBuilder {
                 .terminals()
                 .map(|view| (view.mac, view.into()))
                 .collect(),
+            index: OnceLock::new(),
         }
     }
 
     /// Adds or replaces; gives back what was there.
     pub fn put(&mut self, name: Name, content: StoredContent) -> Option<StoredContent> {
-        self.entries.insert(name, content)
+        let before = self.entries.insert(name, content);
+        if before.is_none() {
+            self.index.take();
+        }
+        before
     }
 
     /// Removes; gives back what was there.
     pub fn remove(&mut self, name: &str) -> Option<StoredContent> {
-        self.entries.remove(name)
+        let before = self.entries.remove(name);
+        if before.is_some() {
+            self.index.take();
+        }
+        before
     }
 
     /// The entries, in octet order of the names.
@@ -181,7 +192,7 @@ impl SnapshotBuilder {
             file.extend_from_slice(&record(name_offset, name_len, content, *place));
             name_offset += u32::from(name_len);
         }
-        for number in self.folded_index() {
+        for number in self.index.get_or_init(|| self.folded_index()) {
             file.extend_from_slice(&number.to_le_bytes());
         }
         for (number, (mac, terminal)) in (0..).zip(&self.terminals) {

@@ -151,19 +151,22 @@ impl Snapshot {
     /// Checks `bytes` as a whole catalog file. Total: any octets give a snapshot or an error.
     pub fn parse(bytes: impl Into<Box<[u8]>>) -> Result<Self, CatalogError> {
         let is_whole = |body: &[u8], checksum: &[u8]| blake3::hash(body).as_bytes() == checksum;
-        Self::frame(bytes.into(), is_whole)?.checked()
+        let snapshot = Self::frame(bytes.into(), is_whole)?;
+        snapshot.check()?;
+        Ok(snapshot)
     }
 
-    /// The same for what was built a moment ago: its checksum was computed of these very octets, so that alone is not checked again.
+    /// The same for what was built a moment ago: its checksum was computed of these very octets, and is not checked again. Nor is
+    /// the rest: [`check`](Self::check) must be called before anybody is told of it.
     pub(crate) fn of_built(bytes: Vec<u8>) -> Result<Self, CatalogError> {
-        Self::frame(bytes.into(), |_, _| true)?.checked()
+        Self::frame(bytes.into(), |_, _| true)
     }
 
-    fn checked(self) -> Result<Self, CatalogError> {
+    /// Everything that lookups rely on.
+    pub(crate) fn check(&self) -> Result<(), CatalogError> {
         self.check_entries()?;
         self.check_index()?;
-        self.check_terminals()?;
-        Ok(self)
+        self.check_terminals()
     }
 
     /// The catalog before anything was published: [`Generation::ZERO`], no entries. It is in no file.

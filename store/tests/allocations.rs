@@ -1,0 +1,49 @@
+//! Looking something up in a catalog allocates nothing: it is done for every request of a storm.
+
+use std::alloc::System;
+use std::collections::BTreeMap;
+use std::hint::black_box;
+
+use daybreak_store::{Mac, Name, Reader, StatusKey, Store, StoredTerminal};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+#[test]
+fn a_lookup_allocates_nothing() {
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).unwrap();
+    let mut draft = store.begin().unwrap();
+    for number in 0..100 {
+        let name = Name::parse(format!("boot/File-{number}")).unwrap();
+        draft.put_inline(name, number.to_string().into_bytes());
+    }
+    let terminal = StoredTerminal {
+        id: "one".into(),
+        name: "t1".into(),
+        status_key: StatusKey::NONE,
+        enabled: true,
+        seated: true,
+    };
+    draft.set_terminals(BTreeMap::from([(MAC, terminal)]));
+    draft.publish().unwrap();
+    let catalog = Reader::open(data.path()).unwrap().load().unwrap();
+    let before = ALLOCATOR.stats();
+    for _ in 0..100 {
+        assert!(catalog.lookup(black_box(b"boot/File-7")).is_some());
+        assert!(catalog.lookup_folded(black_box(b"BOOT/file-7")).is_some());
+        assert!(catalog.lookup(black_box(b"boot/nothing")).is_none());
+        let found = catalog.lookup(b"boot/File-7").map(|id| catalog.entry(id));
+        assert!(found.is_some_and(|view| view.len == 1));
+        assert!(
+            catalog
+                .terminal(black_box(MAC))
+                .is_some_and(|terminal| terminal.seated)
+        );
+    }
+    let after = ALLOCATOR.stats();
+    let count = after.allocations + after.reallocations;
+    assert_eq!(count, before.allocations + before.reallocations);
+}
