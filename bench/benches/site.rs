@@ -2,6 +2,10 @@
 //! what a client gets over TFTP, how long reading takes over HTTP, and how long all terminals take to be imported and
 //! exported. Not by criterion: what is measured crosses two processes and a disk.
 //!
+//! When the administration commits, nobody outside of it sees; its answer comes later. So the clock of a change starts before
+//! its request is sent, and tells more than the promise is of, never less. With an import that would be the time of the import:
+//! new terminals have both, from the file sent and from the report.
+//!
 //! `cargo build --release -p daybreak-engine -p daybreak-admin && cargo bench -p daybreak-bench --bench site` prints a table. It
 //! fails at what the project has promised: 2 s for all terminals, 100 ms for one and for a file that the command line imports,
 //! 5 ms for the 99th percentile of a read, seconds for 10,000 rows.
@@ -61,7 +65,7 @@ fn main() {
         site: &site,
         api: &api,
     };
-    let seeded = Seeded::new(&bulk);
+    let seeded = Seeded::new(&bulk, engine.address());
     bulk.again(&seeded);
 
     let address = administration
@@ -71,14 +75,20 @@ fn main() {
     let key = api.key().expect("a key");
     let mut http = Http::new(address.parse().expect("an address"), key);
     let all = (0..ROUNDS_ALL).map(|round| seeded.change_all(&mut http, engine.address(), round));
-    let most = row("all terminals changed, commit to served", all.collect());
+    let most = row(
+        "all terminals changed, request sent to served",
+        all.collect(),
+    );
     bar("all terminals", most.most, ALL_MAX);
     let one = (0..ROUNDS_ONE).map(|round| seeded.change_one(&mut http, engine.address(), round));
-    let most = row("one terminal changed, commit to served", one.collect());
+    let most = row(
+        "one terminal changed, request sent to served",
+        one.collect(),
+    );
     bar("one terminal", most.most, ONE_MAX);
 
     let number = |round: u32| (round.wrapping_mul(7919) % TERMINALS) as usize;
-    let reads: [(&str, &dyn Fn(u32) -> String); 5] = [
+    let reads: [(&str, &dyn Fn(u32) -> String); 8] = [
         ("read one terminal", &|round| {
             format!("terminals/{}", seeded.terminals[number(round)])
         }),
@@ -96,6 +106,11 @@ fn main() {
             format!("terminals?name=t{}", number(round))
         }),
         ("read the audit", &|_| "audit?limit=50".into()),
+        ("read its status", &|round| {
+            format!("terminals/{}/status", seeded.terminals[number(round)])
+        }),
+        ("list 50 events", &|_| "events?limit=50".into()),
+        ("list the problems", &|_| "problems".into()),
     ];
     for (what, path) in reads {
         let times = (0..READS).map(|round| http.read(&path(round)));
@@ -210,7 +225,7 @@ struct Seeded {
 
 impl Seeded {
     /// Makes all of it, and measures how long the terminals take.
-    fn new(bulk: &Bulk<'_>) -> Seeded {
+    fn new(bulk: &Bulk<'_>, engine: SocketAddr) -> Seeded {
         let create = |kind: &str, json: Value| bulk.api.create(&format!("/api/v1/{kind}"), &json);
         let boot = json!([{"architecture": "x86-64-uefi", "kernel": "vmlinuz", "initrds": ["initrd"], "arguments": "quiet"}]);
         let package = create(
@@ -234,14 +249,21 @@ impl Seeded {
             terminals: Vec::new(),
         };
         let file = seeded.table("csv", "new");
+        let sent = Instant::now();
         let took = bulk.import("text/csv", file.as_bytes(), "created");
-        let committed = Instant::now();
+        let reported = Instant::now();
+        for number in [TERMINALS - 1, TERMINALS / 2, 0] {
+            wait_until_served(engine, number, &format!("\"t{number}\""));
+        }
+        let (since_sent, since_reported) = (sent.elapsed(), reported.elapsed());
+        let show = |what: &str, time: Duration, max: Duration| {
+            row(what, vec![time]);
+            assert!(time < max, "{what}: {time:?}");
+        };
+        show("import all, new, csv", took, BULK_MAX);
+        show("the same, file sent to served", since_sent, BULK_MAX);
+        show("the same, report to served", since_reported, ALL_MAX);
         bulk.api.wait_until_published();
-        let published = committed.elapsed();
-        let imported = row("import all, new, csv", vec![took]);
-        assert!(imported.most < BULK_MAX, "all new: {took:?}");
-        let published = row("the same, commit to published", vec![published]);
-        assert!(published.most < ALL_MAX, "all new: {:?}", published.most);
         let exported = bulk.export("json").1;
         let exported: Vec<Value> = serde_json::from_str(&exported).expect("JSON");
         let named = exported.iter().map(|terminal| {
@@ -274,26 +296,26 @@ impl Seeded {
     fn change_all(&self, http: &mut Http, engine: SocketAddr, round: u32) -> Duration {
         let width = 800 + round;
         let display = json!({"settings": {"display": {"width_px": width, "height_px": 600}}});
+        let sent = Instant::now();
         http.patch(&format!("terminal-groups/{}", self.group), &display);
-        let committed = Instant::now();
         let text = format!("\"width_px\":{width}");
         for number in [0, TERMINALS / 2, TERMINALS - 1] {
             wait_until_served(engine, number, &text);
         }
-        committed.elapsed()
+        sent.elapsed()
     }
 
     fn change_one(&self, http: &mut Http, engine: SocketAddr, round: u32) -> Duration {
         let number = round * 199 % TERMINALS;
         let width = 1600 + round;
         let display = json!({"settings": {"display": {"width_px": width, "height_px": 600}}});
+        let sent = Instant::now();
         http.patch(
             &format!("terminals/{}", self.terminals[number as usize]),
             &display,
         );
-        let committed = Instant::now();
         wait_until_served(engine, number, &format!("\"width_px\":{width}"));
-        committed.elapsed()
+        sent.elapsed()
     }
 }
 
@@ -313,7 +335,11 @@ fn wait_until_served(engine: SocketAddr, number: u32, text: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let name = format!("terminals/{}.json", mac(number));
     loop {
-        let content = newcomer(engine).hold(&name).finish();
+        // A new terminal has no file before it is published.
+        let content = match newcomer(engine).try_hold(&name) {
+            Ok(held) => held.finish(),
+            Err(refusal) => refusal,
+        };
         let content: String = String::from_utf8_lossy(&content)
             .split_whitespace()
             .collect();
