@@ -5,14 +5,16 @@
 //! kept as it is: the terminal gets it with its configuration.
 
 use core::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::edge::{Entropy, random};
 use crate::limits::{
     ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN,
+    PASSWORDS_AT_ONCE_MAX,
 };
 
 /// 256 random bits, 64 hexadecimal digits behind a word that tells what it opens. Never stored, never logged.
@@ -225,11 +227,28 @@ impl Verifier {
 
 fn argon2id(password: &str, salt: &[u8], costs: (u32, u32, u32)) -> Option<[u8; 32]> {
     let params = Params::new(costs.0, costs.1, costs.2, Some(32)).ok()?;
+    let blocks = params.block_count();
+    let mut memory = spare_memory().pop().unwrap_or_default();
+    memory.resize(blocks, Block::new());
     let mut out = [0; 32];
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(password.as_bytes(), salt, &mut out)
-        .ok()?;
+    let computed = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(password.as_bytes(), salt, &mut out, &mut memory[..]);
+    let mut spare = spare_memory();
+    if memory.capacity() <= SPARE_BLOCKS && spare.len() < PASSWORDS_AT_ONCE_MAX {
+        spare.push(memory);
+    }
+    computed.ok()?;
     Some(out)
+}
+
+/// Blocks of the memory of one computation, as we make them: of 1 KiB each.
+const SPARE_BLOCKS: usize = ARGON2_MEMORY_KIB as usize;
+
+/// What was the memory of computations, for the next ones. Were it allocated anew each time, the allocator would keep more of it
+/// with each log-in: so much, aligned as it must be, leaves holes that the next does not fit into.
+fn spare_memory() -> MutexGuard<'static, Vec<Vec<Block>>> {
+    static SPARE: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn hex(octets: &[u8]) -> String {
