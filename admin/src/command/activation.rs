@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 
+use super::confine::start_no_programs;
 use super::listen::{ListenArgs, until_signal};
 use crate::edge::Machine;
 use crate::http::activation::{ActivationSite, Settings};
@@ -26,6 +27,7 @@ pub struct SiteArgs {
 /// Serves the authority in `folder` until SIGTERM or SIGINT.
 pub fn serve_site(folder: &Path, args: &SiteArgs) -> Result<()> {
     args.reached.begin_log()?;
+    start_no_programs();
     let settings = Settings {
         folder: folder.to_owned(),
         listening: args.reached.listening(&args.listen),

@@ -3,6 +3,7 @@
 mod activation;
 mod args;
 mod backup;
+mod confine;
 mod exit;
 mod licence;
 mod listen;

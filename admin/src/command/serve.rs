@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 
+use super::confine::start_no_programs;
 use super::exit::Exit;
 use super::listen::{ListenArgs, until_signal};
 use crate::edge::{Machine, machine_zone};
@@ -37,6 +38,7 @@ pub struct ServeArgs {
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn serve(data: &Path, args: &ServeArgs) -> Result<Exit> {
     args.reached.begin_log()?;
+    start_no_programs();
     let settings = Settings {
         data: data.to_owned(),
         listening: args.reached.listening(&args.listen),
