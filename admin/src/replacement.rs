@@ -26,6 +26,15 @@ pub enum NewUnit {
     Of(Id),
 }
 
+/// What is known of the life of the unit that goes, in milliseconds since 1970. By default: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OldUnit {
+    /// When it last showed that it lives.
+    pub seen_ms: Option<u64>,
+    /// Until when it may be silent and still counts as working: it reports, and has said when it will again.
+    pub works_until_ms: Option<u64>,
+}
+
 /// Why nothing was replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplaceError {
@@ -35,6 +44,9 @@ pub enum ReplaceError {
     /// The old unit is alive.
     #[error("the terminal was seen {0} s ago: it is not dead")]
     Online(u64),
+    /// The old unit reports, and its next report is not overdue.
+    #[error("the terminal reports that it works, and is due to again within {0} s: it is not dead")]
+    Expected(u64),
     /// Another model, where the same is required.
     #[error("the terminal needs a unit of the model {wanted}, and the new one is {found}")]
     OtherModel {
@@ -48,17 +60,21 @@ pub enum ReplaceError {
     Change(#[from] ChangeError),
 }
 
-/// Gives the terminal `id` a new unit. `last_seen_ms` is when the old one last showed that it lives, as far as that is known.
+/// Gives the terminal `id` a new unit in the place of the `old` one.
 pub fn replace(
     configuration: &Configuration,
     actor: &Actor,
     id: &Id,
     unit: NewUnit,
-    last_seen_ms: Option<u64>,
+    old: OldUnit,
 ) -> Result<Arc<Object>, ReplaceError> {
-    let silent_ms = last_seen_ms.map(|seen| configuration.now_ms().saturating_sub(seen));
+    let now_ms = configuration.now_ms();
+    let silent_ms = old.seen_ms.map(|seen_ms| now_ms.saturating_sub(seen_ms));
     if let Some(silent_ms) = silent_ms.filter(|silent_ms| *silent_ms < ONLINE_MS) {
         return Err(ReplaceError::Online(silent_ms / 1000));
+    }
+    if let Some(until_ms) = old.works_until_ms.filter(|until_ms| now_ms <= *until_ms) {
+        return Err(ReplaceError::Expected((until_ms - now_ms).div_ceil(1000)));
     }
     let mut draft = configuration.draft(actor);
     let (object, mut terminal) = found(draft.site(), id, "id")?;

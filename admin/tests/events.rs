@@ -217,6 +217,28 @@ fn a_terminal_that_reports_is_red_when_it_falls_silent_and_grey_when_nobody_coul
 }
 
 #[test]
+fn a_terminal_that_reports_rarely_is_not_replaced_while_its_light_is_green() {
+    let plant = Plant::new();
+    let mut rarely = plant.reported(NOW, 4);
+    if let What::Status { report, .. } = &mut rarely.what {
+        report.interval_s = 600;
+    }
+    plant.tell(&[rarely]);
+    let replace = || {
+        let place = format!("/api/v1/terminals/{}/replacement", plant.terminal);
+        let unit = json!({"macs": [mac(2)]});
+        plant.server.admin().send("POST", &place, &unit)
+    };
+    // Longer silent than a terminal that does not report may be.
+    for silent_ms in [130_000, 1_210_000] {
+        plant.shows(NOW + silent_ms, "green", NOW);
+        assert_eq!(replace().expect(409).code(), "online");
+    }
+    plant.shows(NOW + 1_210_001, "red", NOW + 1_210_000);
+    replace().expect(200);
+}
+
+#[test]
 fn events_are_filtered_and_paged_and_every_kind_is_shown() {
     let plant = Plant::new();
     let who = plant.who();

@@ -7,7 +7,7 @@ use daybreak_admin::database::{AuditFilter, Database};
 use daybreak_admin::kind::{Body, Kind, MacAddress};
 use daybreak_admin::object::Id;
 use daybreak_admin::publish::Compiler;
-use daybreak_admin::replacement::{NewUnit, ReplaceError, replace};
+use daybreak_admin::replacement::{NewUnit, OldUnit, ReplaceError, replace as replace_unit};
 use daybreak_admin::unknown::{AdoptError, Seen, Sighting, forget, held, seen_unknown};
 use serde_json::{Value, json};
 use support::api::Server;
@@ -451,10 +451,29 @@ fn only_a_dead_unit_is_replaced_and_where_required_by_the_same_model() {
         macs: vec![MacAddress::parse(text).expect("a card")],
         model: model.cloned(),
     };
-    let replace = |unit, seen| replace(&site.configuration, &actor(), &id, unit, seen);
+    let replace = |unit, seen_ms| {
+        let old = OldUnit {
+            seen_ms,
+            ..OldUnit::default()
+        };
+        replace_unit(&site.configuration, &actor(), &id, unit, old)
+    };
     let now = site.configuration.now_ms();
     let alive = replace(unit(&mac(2), None), Some(now - 60_000)).expect_err("alive");
     assert!(matches!(alive, ReplaceError::Online(60)), "{alive}");
+    let silent = OldUnit {
+        seen_ms: Some(now - 600_000),
+        works_until_ms: Some(now),
+    };
+    let actor = actor();
+    let rarely = replace_unit(
+        &site.configuration,
+        &actor,
+        &id,
+        unit(&mac(2), None),
+        silent,
+    );
+    assert!(matches!(rarely, Err(ReplaceError::Expected(0))));
     let other =
         replace(unit("02:00:00:00:00:01", None), Some(now - 600_000)).expect_err("another model");
     assert_eq!(
@@ -480,12 +499,12 @@ fn only_a_dead_unit_is_replaced_and_where_required_by_the_same_model() {
         "what it boots goes by its new model"
     );
     let gone = Id::parse("nothing").expect("id");
-    let unknown = daybreak_admin::replacement::replace(
+    let unknown = replace_unit(
         &site.configuration,
-        &actor(),
+        &actor,
         &gone,
         unit(&mac(7), None),
-        None,
+        OldUnit::default(),
     );
     assert!(matches!(
         unknown,

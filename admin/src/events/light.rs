@@ -115,10 +115,16 @@ impl Failure {
 }
 
 impl Reported {
-    /// When its silence means something.
-    fn overdue_ms(&self) -> u64 {
+    /// When its silence means something; or since when nobody can hear it, because the engine does not run.
+    fn overdue_ms(&self, engine: Option<Engine>) -> Result<u64, u64> {
+        let heard_ms = match engine {
+            Some(Engine::Stopped(at_ms)) => return Err(at_ms),
+            // Nobody could be heard before.
+            Some(Engine::Started(at_ms)) => at_ms.max(self.time_ms),
+            None => self.time_ms,
+        };
         let twice = u64::from(self.interval_s) * 2000;
-        self.time_ms + twice + REPORT_GRACE_MS
+        Ok(heard_ms + twice + REPORT_GRACE_MS)
     }
 
     fn light(&self) -> Light {
@@ -238,6 +244,16 @@ impl Status {
         self.seen_ms
     }
 
+    /// Until when it may be silent and still counts as working, by what it reports; `None`: it does not report, it said that it
+    /// failed or stops, or the engine that it reports to is not running.
+    #[must_use]
+    pub fn works_until_ms(&self, engine: Option<Engine>) -> Option<u64> {
+        let works =
+            |reported: &&Reported| !["stopping", "failed"].contains(&reported.stage.as_str());
+        let reported = self.reported.as_ref().filter(works)?;
+        reported.overdue_ms(engine).ok()
+    }
+
     /// What it means at `now_ms`. `engine_ms`: since when the engine runs, or is known not to.
     #[must_use]
     pub fn shown(&self, now_ms: u64, engine: Option<Engine>) -> Shown<'_> {
@@ -285,25 +301,10 @@ impl Status {
         if self.light == Light::Grey && reported.stage == "stopping" {
             return (Light::Grey, known);
         }
-        match engine {
-            Some(Engine::Stopped(at_ms)) => return (Light::Grey, Some(at_ms)),
-            // Nobody could be heard before.
-            Some(Engine::Started(at_ms)) if at_ms > reported.time_ms => {
-                let again = Reported {
-                    time_ms: at_ms,
-                    ..reported.clone()
-                };
-                if now_ms <= again.overdue_ms() {
-                    return (self.light, known);
-                }
-                return (Light::Red, Some(again.overdue_ms()));
-            }
-            _ => {}
-        }
-        if now_ms > reported.overdue_ms() {
-            (Light::Red, Some(reported.overdue_ms()))
-        } else {
-            (self.light, known)
+        match reported.overdue_ms(engine) {
+            Err(stopped_ms) => (Light::Grey, Some(stopped_ms)),
+            Ok(overdue_ms) if now_ms > overdue_ms => (Light::Red, Some(overdue_ms)),
+            Ok(_) => (self.light, known),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::counters::Counters;
 use super::error::{ApiError, Code};
 use crate::backup::Backups;
 use crate::configuration::{Actor, Configuration, Edit};
+use crate::database::DatabaseError;
 use crate::events::Follower;
 use crate::licences::{Licences, Steward};
 use crate::limits::{
@@ -18,6 +19,7 @@ use crate::limits::{
 use crate::object::{Id, Object};
 use crate::peer::Link;
 use crate::publish::Publisher;
+use crate::replacement::OldUnit;
 use crate::schedule::Scheduler;
 use crate::security::Gate;
 
@@ -91,10 +93,16 @@ impl AtOnce {
 }
 
 impl State {
-    /// When this terminal last showed that it lives, in milliseconds since 1970, as far as that is known here.
-    pub(super) fn last_seen_ms(&self, terminal: &Id) -> Option<u64> {
-        let status = self.follower.book().status(terminal.as_str());
-        status.ok().flatten()?.seen_ms()
+    /// What is known here of the life of this terminal's unit. What cannot be read is not dead: an error.
+    pub(super) fn old_unit(&self, terminal: &Id) -> Result<OldUnit, DatabaseError> {
+        let book = self.follower.book();
+        let Some(status) = book.status(terminal.as_str())? else {
+            return Ok(OldUnit::default());
+        };
+        Ok(OldUnit {
+            seen_ms: status.seen_ms(),
+            works_until_ms: status.works_until_ms(book.engine()?),
+        })
     }
 
     /// Makes an edit off the event loop, and has it published. Gives the object as it is then; none for a deleted one.

@@ -78,7 +78,9 @@ impl From<ReplaceError> for ApiError {
         let message = error.to_string();
         match error {
             ReplaceError::NotReplaceable => ApiError::new(Code::NotReplaceable, message).at("id"),
-            ReplaceError::Online(_) => ApiError::new(Code::Online, message).at("id"),
+            ReplaceError::Online(_) | ReplaceError::Expected(_) => {
+                ApiError::new(Code::Online, message).at("id")
+            }
             ReplaceError::OtherModel { .. } => ApiError::new(Code::OtherModel, message).at("model"),
             ReplaceError::Change(error) => error.into(),
         }
@@ -158,9 +160,15 @@ pub(super) async fn replacement(
             return Err(ChangeError::from(Fault::new("macs", why)).into());
         }
     };
-    let work = move |state: &State| {
-        let seen = state.last_seen_ms(&id);
-        replace(&state.configuration, &identity.actor, &id, unit, seen)
+    let work = move |state: &State| -> Result<_, ApiError> {
+        let old = state.old_unit(&id)?;
+        Ok(replace(
+            &state.configuration,
+            &identity.actor,
+            &id,
+            unit,
+            old,
+        )?)
     };
     Ok(shown(&*state.blocking(work).await?))
 }
