@@ -121,6 +121,8 @@ pub const SHUTDOWN_SECONDS: u64 = 10;
 pub const REQUEST_BODY_WAIT: Duration = Duration::from_secs(20);
 /// How long an upload may go on without anything arriving. Beyond it: it counts as broken off.
 pub const UPLOAD_PIECE_WAIT: Duration = Duration::from_secs(60);
+/// Uploads that arrive at once, of files and of backups. Beyond it: refused, to be tried again.
+pub const ARRIVING_MAX: usize = 64;
 /// Uploads in pieces that are not complete. Beyond it: beginning another is refused.
 pub const UPLOADS_MAX: usize = 64;
 /// How long an upload is kept without anything arriving. Beyond it: it is thrown away when the next one begins.

@@ -1,5 +1,7 @@
 //! What is tried against an HTTP API, class by class: each has its test, and its row in docs/security.md.
 
+#[path = "threats/bodies.rs"]
+mod bodies;
 mod support;
 #[path = "threats/texts.rs"]
 mod texts;

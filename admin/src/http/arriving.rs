@@ -4,20 +4,31 @@ use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use super::error::ApiError;
+use super::error::{ApiError, Code};
+use super::request::content_type;
 use super::state::State;
 use crate::limits::{UPLOAD_PIECE_WAIT, UPLOAD_PIECES_MAX};
 
 /// Does `work` off the event loop, with the body as it arrives.
 pub(super) async fn receive<T: Send + 'static>(
     state: &Arc<State>,
+    request: &HttpRequest,
     mut payload: web::Payload,
     work: impl FnOnce(&State, &mut dyn Read) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
+    // A form is not the file in it, and where its parts say that they belong is nobody's to say.
+    if content_type(request).is_some_and(|kind| kind.starts_with("multipart/")) {
+        let message = "this is a form with parts, not a file";
+        return Err(ApiError::new(Code::Multipart, message));
+    }
+    // Each takes a thread as long as it lasts.
+    let Ok(_permit) = state.at_once.arriving.try_acquire() else {
+        return Err(ApiError::new(Code::Busy, "too many uploads at once"));
+    };
     let (pieces, arrived) = mpsc::channel(UPLOAD_PIECES_MAX);
     let working = state.blocking(move |state: &State| {
         let mut source = Arrived {

@@ -359,7 +359,7 @@ pub(super) async fn upload(
         let written = state.backups.upload(actor, &id, source, len, expected)?;
         Ok((id, written))
     };
-    let (id, written) = receive(&state, payload, work).await?;
+    let (id, written) = receive(&state, &request, payload, work).await?;
     let hash: ImageHash = written.hash;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, place))

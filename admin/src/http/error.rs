@@ -84,6 +84,7 @@ codes! {
     WrongHost "wrong_host" 421 "use the address or localhost; or start the server with --host and the name",
     NotJsonType "not_json_type" 415 "send Content-Type: application/json",
     UnknownFormat "unknown_format" 415 "send Content-Type: text/csv or application/json",
+    Multipart "multipart" 415 "send the file itself as the body, as curl --upload-file does",
     Invalid "invalid" 422 "correct the field that is named",
     DanglingReference "dangling_reference" 422 "create what the field names first, or name something that is there",
     RowsRefused "rows_refused" 422 "correct the rows that the report names, or repeat with ?valid_only=true",

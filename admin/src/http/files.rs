@@ -194,7 +194,7 @@ pub(super) async fn upload(
             || Ok(staged),
         )
     };
-    let (change, view) = receive(&state, payload, work).await?;
+    let (change, view) = receive(&state, &request, payload, work).await?;
     state.publisher.wake();
     Ok(match change {
         Change::Added => HttpResponse::Created().json(view),

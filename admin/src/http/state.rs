@@ -14,7 +14,7 @@ use crate::database::DatabaseError;
 use crate::events::Follower;
 use crate::licences::{Licences, Steward};
 use crate::limits::{
-    BACKUP_DOWNLOADS_MAX, PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX, STREAMS_MAX,
+    ARRIVING_MAX, BACKUP_DOWNLOADS_MAX, PASSWORDS_AT_ONCE_MAX, PASSWORDS_WAITING_MAX, STREAMS_MAX,
 };
 use crate::object::{Id, Object};
 use crate::peer::Link;
@@ -51,6 +51,8 @@ pub(super) struct AtOnce {
     pub(super) downloads: Arc<Semaphore>,
     /// Imports: each may take much memory.
     pub(super) imports: Arc<Semaphore>,
+    /// Files that arrive.
+    pub(super) arriving: Semaphore,
     passwords: Passwords,
 }
 
@@ -87,6 +89,7 @@ impl AtOnce {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             downloads: Arc::new(Semaphore::new(BACKUP_DOWNLOADS_MAX)),
             imports: Arc::new(Semaphore::new(1)),
+            arriving: Semaphore::new(ARRIVING_MAX),
             passwords: Passwords::new(),
         }
     }

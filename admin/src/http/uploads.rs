@@ -243,7 +243,7 @@ pub(super) async fn go_on(
     })?;
     let work =
         move |state: &State, source: &mut dyn Read| add(state, &identity.actor, &id, said, source);
-    let view = receive(&state, payload, work).await?;
+    let view = receive(&state, &request, payload, work).await?;
     if view.file.is_some() {
         state.publisher.wake();
     }
