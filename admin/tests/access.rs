@@ -3,6 +3,8 @@
 mod support;
 
 use daybreak_admin::http::{Access, routes};
+use daybreak_admin::kind::Kind;
+use daybreak_admin::object::Id;
 use daybreak_admin::security::{BuiltInRole, Right};
 use serde_json::json;
 use support::api::{Client, PASSWORD, Server};
@@ -437,6 +439,95 @@ fn an_api_key_is_shown_once_allows_what_it_says_and_expires() {
     key.get("/api/v1/terminals").expect(200);
     admin.delete(&place).expect(204);
     key.get("/api/v1/terminals").expect(401);
+}
+
+#[test]
+fn a_role_of_the_sites_own_opens_what_it_says_and_a_change_of_it_holds_at_once() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    let role = json!({"name": "keeper", "rights": ["terminals.read"]});
+    let role = admin.create("/api/v1/roles", &role);
+    let user = admin.create("/api/v1/users", &json!({"name": "kim", "roles": [role]}));
+    let password = json!({"password": PASSWORD});
+    let place = format!("/api/v1/users/{user}/password");
+    admin.send("PUT", &place, &password).expect(204);
+    let kim = server.logged_in("kim", PASSWORD);
+    let sees = |terminals: u16, users: u16| {
+        kim.get("/api/v1/terminals").expect(terminals);
+        kim.get("/api/v1/users").expect(users);
+    };
+    sees(200, 403);
+    let place = format!("/api/v1/roles/{role}");
+    let other = json!({"rights": ["users.read"]});
+    admin.send_if("PATCH", &place, "*", &other).expect(200);
+    sees(403, 200);
+    assert_eq!(admin.delete(&place).expect(409).code(), "in_use");
+    admin.delete(&format!("{place}?force=true")).expect(204);
+    sees(403, 403);
+}
+
+#[test]
+fn no_file_holds_a_secret_as_it_is_said_and_of_a_password_there_is_argon2id() {
+    let server = Server::new();
+    let token = server.token();
+    let json = json!({"token": token, "name": "admin", "password": PASSWORD});
+    server
+        .anybody()
+        .send("POST", "/api/v1/setup", &json)
+        .expect(204);
+    let admin = server.admin();
+    let key = key_with(&admin, "ci", &["terminals.read"]);
+    server.with_key(&key).get("/api/v1/terminals").expect(200);
+    let session = admin.headers[0].1.clone();
+    // Without the word that tells what each opens.
+    let digits = |secret: &str| secret.rsplit('-').next().expect("digits").to_owned();
+    let secrets = [
+        ("password", PASSWORD.to_owned()),
+        ("session", digits(&session)),
+        ("key", digits(&key)),
+        ("set-up link", digits(&token)),
+    ];
+    let data = server.dir.path().join("data");
+    let mut read = Vec::new();
+    for entry in std::fs::read_dir(&data).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let Ok(content) = std::fs::read(&path) else {
+            continue; // a folder
+        };
+        for (what, secret) in &secrets {
+            assert!(secret.len() > 10, "{what}");
+            let found = content
+                .windows(secret.len())
+                .any(|octets| octets == secret.as_bytes());
+            assert!(!found, "the {what} is in {}", path.display());
+        }
+        let name = path.file_name().expect("a name").to_string_lossy();
+        read.push(name.into_owned());
+    }
+    for name in ["config.db", "config.db-wal"] {
+        assert!(read.iter().any(|read| read == name), "{read:?}");
+    }
+    // What is kept of the password, computed again.
+    let site = server.configuration().site();
+    let user = admin.get("/api/v1/session").expect(200).json()["user"].clone();
+    let user = Id::parse(user.as_str().expect("a user")).expect("an identifier");
+    let kept = site.object(Kind::User, &user).expect("there").body.stored();
+    let kept = &kept["verifier"];
+    let cost = |field: &str| u32::try_from(kept[field].as_u64().expect(field)).expect(field);
+    let costs = (cost("memory_kib"), cost("passes"), cost("lanes"));
+    assert!(costs.0 >= 19_456 && costs.1 >= 2, "{costs:?}");
+    let params = argon2::Params::new(costs.0, costs.1, costs.2, Some(32)).expect("costs");
+    let argon2id = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let text = |field: &str| kept[field].as_str().expect(field).to_owned();
+    let salt = text("salt");
+    let salt = (0..salt.len() / 2).map(|at| u8::from_str_radix(&salt[2 * at..2 * at + 2], 16));
+    let salt: Vec<u8> = salt.collect::<Result<_, _>>().expect("digits");
+    let mut hash = [0; 32];
+    argon2id
+        .hash_password_into(PASSWORD.as_bytes(), &salt, &mut hash)
+        .expect("computed");
+    let hash: String = hash.iter().map(|octet| format!("{octet:02x}")).collect();
+    assert_eq!(text("hash"), hash);
 }
 
 #[test]

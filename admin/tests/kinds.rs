@@ -2,7 +2,7 @@
 
 mod support;
 
-use daybreak_admin::kind::Kind;
+use daybreak_admin::kind::{Kind, Setting};
 use serde_json::{Value, json};
 use support::api::{Client, Server};
 use support::mac;
@@ -181,31 +181,45 @@ fn every_kind_is_created_read_changed_listed_and_deleted_in_the_same_way() {
     }
 }
 
-#[test]
-fn every_setting_is_set_read_patched_and_given_back() {
-    let server = Server::set_up();
-    let admin = server.admin();
-    for (key, value, wrong, field) in [
-        (
-            "terminal-defaults",
+/// A value of a setting, and one that breaks a rule, with the field that does.
+fn values(key: &str) -> (Value, Value, &'static str) {
+    let script = |text: &str| (json!(text), json!("{{ polcy }}"), "value");
+    match key {
+        "terminal-defaults" => (
             json!({"instant_failover": true}),
             json!({"status_monitors": ["a b"]}),
             "value",
         ),
-        (
-            "unknown-terminals",
+        "ipxe-script" | "unknown-ipxe-script" => (json!("#!ipxe\n"), json!("boot"), "value"),
+        "pxelinux-script" | "unknown-pxelinux-script" => script("default local\n"),
+        "grub-script" | "unknown-grub-script" => script("echo menu\n"),
+        "unknown-terminals" => (
             json!({"policy": "hold", "name_mask": null, "group": null}),
             json!({"policy": "create"}),
             "value.name_mask",
         ),
-        ("ipxe-script", json!("#!ipxe\n"), json!("boot"), "value"),
-        (
-            "unknown-grub-script",
-            json!("echo {{ policy }}"),
-            json!("{{ polcy }}"),
+        "event-days" => (json!(30), json!(0), "value"),
+        "boot-loaders" => (
+            json!({"x86-bios": "undionly.kpxe", "x86-64-uefi": "ipxe/ipxe.efi"}),
+            json!({"x86-bios": "../undionly.kpxe"}),
             "value",
         ),
-    ] {
+        "synchronization" => (
+            json!({"enabled": true, "mode": "full", "image_bytes_per_second": 1_000_000}),
+            json!({"mode": "half"}),
+            "value.mode",
+        ),
+        "seat-days" => (json!(90), json!(3651), "value"),
+        other => panic!("{other} needs a sample here"),
+    }
+}
+
+#[test]
+fn every_setting_is_set_read_patched_and_given_back() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    for key in Setting::KEYS {
+        let (value, wrong, field) = values(key);
         let place = format!("/api/v1/settings/{key}");
         admin.get(&place).expect(404);
         admin
@@ -221,6 +235,11 @@ fn every_setting_is_set_read_patched_and_given_back() {
                 .is_some_and(|found| found.starts_with(field)),
             "{key}: {refused}"
         );
+        assert_eq!(admin.get(&place).expect(200).json()["body"]["value"], value);
+        // What is patched is what is sent; the rest stays.
+        admin
+            .send_if("PATCH", &place, "*", &json!({"value": value}))
+            .expect(200);
         assert_eq!(admin.get(&place).expect(200).json()["body"]["value"], value);
         admin.delete(&place).expect(204);
         admin.get(&place).expect(404);

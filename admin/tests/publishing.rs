@@ -213,6 +213,36 @@ fn only_what_changed_is_rendered_again() {
 }
 
 #[test]
+fn rendered_files_are_in_the_catalog_and_none_is_an_image() {
+    let plant = Plant::new();
+    let store = plant.store();
+    let mut source = std::io::Cursor::new(b"content".to_vec());
+    let mut draft = store.begin().expect("draft");
+    let name = Name::parse("image").expect("name");
+    let goes_on = &mut |_| std::ops::ControlFlow::Continue(());
+    draft
+        .import(name, &mut source, 7, goes_on)
+        .expect("imported");
+    draft.publish().expect("published");
+    let images = || {
+        let folder = plant.site.dir.path().join("data/images");
+        let folders = std::fs::read_dir(folder).expect("a folder");
+        let files = folders.flat_map(|folder| std::fs::read_dir(folder.expect("an entry").path()));
+        files.flatten().count()
+    };
+    assert_eq!(images(), 1);
+    for number in 1..=100 {
+        plant.site.create(Kind::Terminal, &plant.terminal(number));
+    }
+    plant.publish(&mut Compiler::new());
+    for number in 1..=100 {
+        let name = format!("boot/{}.ipxe", mac(number));
+        assert!(plant.served(&name).is_some(), "{name}");
+    }
+    assert_eq!(images(), 1, "a hundred terminals are no file more");
+}
+
+#[test]
 fn the_difference_to_the_last_publication_is_all_of_it() {
     let plant = Plant::new();
     let store = plant.store();
