@@ -38,6 +38,7 @@ fn catalog(criterion: &mut Criterion) {
             status_key: StatusKey([7; 32]),
             enabled: true,
             seated: !number.is_multiple_of(10),
+            standby: false,
         };
         (mac(number), stored)
     };

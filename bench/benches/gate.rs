@@ -102,6 +102,7 @@ fn publish(site: &Site) {
             status_key: StatusKey([7; 32]),
             enabled: true,
             seated: true,
+            standby: false,
         };
         terminals.insert(mac(number), stored);
     }

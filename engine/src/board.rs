@@ -59,7 +59,7 @@ macro_rules! counters {
     };
 }
 
-const COUNTERS: [Metric; 43] = counters![
+const COUNTERS: [Metric; 44] = counters![
     "requests" "Read requests received" endpoint.requests,
     "requests_duplicate" "Read requests that repeated one of a running transfer" endpoint.requests_duplicate,
     "requests_refused" "Read requests answered with an ERROR" endpoint.requests_refused,
@@ -101,6 +101,7 @@ const COUNTERS: [Metric; 43] = counters![
     "names_not_found" "Requests for names that the catalog does not have" files.names_not_found,
     "terminals_disabled" "Requests for the configuration of a terminal that is disabled" files.terminals_disabled,
     "terminals_unseated" "Requests for the configuration of a terminal that holds no licence seat" files.terminals_unseated,
+    "terminals_standby" "Requests for the configuration of a terminal that only the other server of the pair boots" files.terminals_standby,
     "names_refused" "Requests for names that cannot be any of ours" files.names_refused,
     "files_unreadable" "Requests for files that could not be opened or read" files.files_unreadable,
 ];

@@ -7,7 +7,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use daybreak_store::{Catalog, Content as Stored, EntryId, EntryView, ImageHash};
+use daybreak_store::journal::Refused;
+use daybreak_store::{Catalog, Content as Stored, EntryId, EntryView, ImageHash, TerminalView};
 use daybreak_tftp::endpoint::{Host, Mode, Opened, Question, Refusal};
 use daybreak_tftp::name;
 use daybreak_tftp::wire::ErrorCode;
@@ -42,6 +43,10 @@ const NO_SEAT: Refusal = Refusal {
     code: ErrorCode::ACCESS_VIOLATION,
     text: "this terminal has no licence seat: see the licences in the administration",
 };
+const STANDBY: Refusal = Refusal {
+    code: ErrorCode::ACCESS_VIOLATION,
+    text: "the other server boots this terminal: this one stands by, see its licences and synchronization",
+};
 const UNREADABLE: Refusal = Refusal {
     code: ErrorCode::NOT_DEFINED,
     text: "the file cannot be read on the server",
@@ -68,6 +73,8 @@ pub struct Counters {
     pub terminals_disabled: u64,
     /// Configurations of terminals that hold no seat.
     pub terminals_unseated: u64,
+    /// Configurations of terminals that only the other server boots.
+    pub terminals_standby: u64,
     /// Names that cannot be names of ours.
     pub names_refused: u64,
     /// Files that could not be opened or read, or are damaged.
@@ -93,8 +100,8 @@ pub struct Files {
     clock: Clock,
     notices: Notices,
     strangers: Strangers,
-    // Terminals without a seat, told of in the same way.
-    unseated: Strangers,
+    // Terminals that do not boot from here, told of in the same way.
+    refused: Strangers,
 }
 
 impl Files {
@@ -115,7 +122,7 @@ impl Files {
             clock,
             notices: Notices::default(),
             strangers: Strangers::default(),
-            unseated: Strangers::default(),
+            refused: Strangers::default(),
         }
     }
 
@@ -184,15 +191,19 @@ impl Files {
                     self.counters.terminals_disabled += 1;
                     return Err(DISABLED);
                 }
-            } else if !terminal.seated {
+            } else if let Some(why) = refused(&terminal) {
                 let now = self.clock.now();
-                if self.unseated.tell(now, own.mac) {
-                    let told = Told::Unseated(own.mac, FileName::of(key));
+                if self.refused.tell(now, own.mac) {
+                    let told = Told::Refused(own.mac, FileName::of(key), why);
                     self.notices.tell(now, &question.path, told);
                 }
                 if configuration {
-                    self.counters.terminals_unseated += 1;
-                    return Err(NO_SEAT);
+                    let (count, refusal) = match why {
+                        Refused::NoSeat => (&mut self.counters.terminals_unseated, NO_SEAT),
+                        Refused::Standby => (&mut self.counters.terminals_standby, STANDBY),
+                    };
+                    *count += 1;
+                    return Err(refusal);
                 }
             }
         }
@@ -263,6 +274,15 @@ impl Files {
             self.open.insert(id, content.clone());
         }
         Ok(content)
+    }
+}
+
+/// Why the terminal does not boot from here, if it does not.
+pub(crate) fn refused(terminal: &TerminalView<'_>) -> Option<Refused> {
+    match terminal {
+        TerminalView { standby: true, .. } => Some(Refused::Standby),
+        TerminalView { seated: false, .. } => Some(Refused::NoSeat),
+        _ => None,
     }
 }
 

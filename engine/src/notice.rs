@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use daybreak_store::Mac;
-use daybreak_store::journal::Report;
+use daybreak_store::journal::{Refused, Report};
 use daybreak_tftp::Time;
 use daybreak_tftp::endpoint::{Outcome, Path};
 
@@ -48,8 +48,8 @@ pub enum Told {
     },
     /// A card that is nobody's asked for a file of its own.
     Stranger(Mac, FileName),
-    /// A terminal that holds no seat asked for a file of its own.
-    Unseated(Mac, FileName),
+    /// A terminal that does not boot from here asked for a file of its own.
+    Refused(Mac, FileName, Refused),
     /// An authentic report of a terminal.
     Reported(Mac, Report),
     /// The client takes its address now, by what it says to the DHCP servers of its network.

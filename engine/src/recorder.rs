@@ -13,6 +13,7 @@ use daybreak_store::{Catalog, Mac};
 use daybreak_tftp::Time;
 use daybreak_tftp::endpoint::Outcome;
 
+use crate::files::refused;
 use crate::limits::{ADDRESS_KNOWN_FOR, ADDRESSES_MAX, BOOT_KNOWN_FOR, BOOTS_MAX};
 use crate::names::{OwnKind, OwnName};
 use crate::notice::{FileName, Notice, Told};
@@ -26,7 +27,7 @@ pub struct Recorder {
     boots: Remembered<Mac, Boot>,
     // Again, for all workers together.
     strangers: Strangers,
-    unseated: Strangers,
+    refused: Strangers,
 }
 
 /// A boot that has begun.
@@ -42,7 +43,7 @@ impl Default for Recorder {
             addresses: Remembered::new(ADDRESSES_MAX, ADDRESS_KNOWN_FOR),
             boots: Remembered::new(BOOTS_MAX, BOOT_KNOWN_FOR),
             strangers: Strangers::default(),
-            unseated: Strangers::default(),
+            refused: Strangers::default(),
         }
     }
 }
@@ -73,12 +74,13 @@ impl Recorder {
                 self.addresses.put(notice.now, notice.client, mac);
                 None
             }
-            Told::Unseated(mac, file) => {
-                self.unseated
+            Told::Refused(mac, file, why) => {
+                self.refused
                     .tell(notice.now, mac)
                     .then(|| What::BootRefused {
                         client: client(notice, Some(mac), Source::Name, catalog),
                         file: file.to_string(),
+                        why,
                     })
             }
             Told::Reported(mac, report) => Some(What::Status {
@@ -95,7 +97,10 @@ impl Recorder {
     fn started(&mut self, notice: &Notice, file: &FileName, catalog: &Catalog) -> Option<What> {
         let own = OwnName::parse(file.as_bytes())?;
         self.addresses.put(notice.now, notice.client, own.mac);
-        if own.kind == OwnKind::Configuration {
+        let known = catalog.terminal(own.mac);
+        // A script that says why it does not boot from here begins no boot.
+        let is_refused = known.is_some_and(|known| refused(&known).is_some());
+        if own.kind == OwnKind::Configuration || is_refused {
             return None;
         }
         let boot = Boot {
@@ -212,13 +217,18 @@ mod tests {
     const CONFIGURATION: &str = "terminals/52:54:00:00:00:01.json";
 
     fn catalog() -> Catalog {
+        catalog_of(true, false)
+    }
+
+    fn catalog_of(seated: bool, standby: bool) -> Catalog {
         let mut builder = SnapshotBuilder::new();
         let kiosk = StoredTerminal {
             id: "id-1".into(),
             name: "kiosk-1".into(),
             status_key: StatusKey::NONE,
             enabled: true,
-            seated: true,
+            seated,
+            standby,
         };
         builder.set_terminals(BTreeMap::from([(CARD, kiosk)]));
         let generation = Generation::new(1).expect("in range");
@@ -310,6 +320,16 @@ mod tests {
         // The configuration alone, later: no boot is known.
         let again = told.ended(99, 1, CONFIGURATION, Outcome::Completed);
         assert!(matches!(again, Some(What::BootFinished { boot: None, .. })));
+    }
+
+    #[test]
+    fn a_script_that_says_why_it_does_not_boot_from_here_begins_no_boot() {
+        for (seated, standby) in [(false, false), (true, true), (false, true)] {
+            let mut told = Telling(Recorder::default(), catalog_of(seated, standby));
+            assert_eq!(told.started(1, 1, SCRIPT), None);
+            let script = told.ended(2, 1, SCRIPT, Outcome::Completed);
+            assert_eq!(who(script), (Source::Name, Some("kiosk-1".into())));
+        }
     }
 
     #[test]

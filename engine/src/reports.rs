@@ -229,6 +229,7 @@ mod tests {
             status_key,
             enabled: true,
             seated: true,
+            standby: false,
         };
         let keyless = Mac([0x52, 0x54, 0, 0, 0, 2]);
         let mut builder = SnapshotBuilder::new();

@@ -203,6 +203,7 @@ fn a_change_of_terminals_survives_every_crash_point() {
         status_key: StatusKey([1; 32]),
         enabled: true,
         seated: true,
+        standby: false,
     };
     let set = |disk: Faulty<Model>, names: &[&str]| {
         let store = open(disk)?;

@@ -26,6 +26,7 @@ fn a_lookup_allocates_nothing() {
         status_key: StatusKey::NONE,
         enabled: true,
         seated: true,
+        standby: false,
     };
     draft.set_terminals(BTreeMap::from([(MAC, terminal)]));
     draft.publish().unwrap();

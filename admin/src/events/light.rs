@@ -11,7 +11,7 @@ use daybreak_store::journal::{Event, Stage, What, Why};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::row::{report_stage, stage_word, why_text};
+use super::row::{refused_text, report_stage, stage_word, why_text};
 use crate::limits::REPORT_GRACE_MS;
 
 /// How a terminal is, at a glance.
@@ -202,11 +202,11 @@ impl Status {
                     _ => Light::Red,
                 }
             }
-            What::BootRefused { file, .. } => {
+            What::BootRefused { file, why, .. } => {
                 self.failure = Some(Failure {
                     time_ms,
                     file: file.clone(),
-                    why: "it holds no licence seat".into(),
+                    why: refused_text(*why).into(),
                 });
                 self.boot_started_ms = None;
                 Light::Red

@@ -1,6 +1,6 @@
 //! Events as rows: what every event has stands in columns, the rest is a JSON object.
 
-use daybreak_store::journal::{Cause, Client, Event, Source, Stage, What, Why};
+use daybreak_store::journal::{Cause, Client, Event, Refused, Source, Stage, What, Why};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -32,7 +32,7 @@ pub const KINDS: [(&str, &str); 11] = [
     ),
     (
         "boot-refused",
-        "a terminal without a seat asked for a file of its own, and does not boot",
+        "a terminal that does not boot from this server asked for a file of its own; why says why",
     ),
     (
         "pair",
@@ -170,9 +170,9 @@ fn details(what: &What) -> (&'static str, Value) {
             }),
         ),
         What::UnknownTerminal { file, .. } => ("unknown-terminal", json!({"file": file})),
-        What::BootRefused { file, .. } => (
+        What::BootRefused { file, why, .. } => (
             "boot-refused",
-            json!({"file": file, "why": "no licence seat"}),
+            json!({"file": file, "why": refused_text(*why)}),
         ),
         What::Lost { events, cause } => {
             let cause = match cause {
@@ -213,6 +213,14 @@ pub(super) fn report_stage(stage: u8) -> &'static str {
         5 => "stopping",
         6 => "failed",
         _ => "unknown",
+    }
+}
+
+/// Why a terminal does not boot from this server, for people.
+pub(super) fn refused_text(why: Refused) -> &'static str {
+    match why {
+        Refused::NoSeat => "it holds no licence seat",
+        Refused::Standby => "the other server boots it: this one stands by",
     }
 }
 

@@ -222,8 +222,8 @@ impl Compiler {
                 continue;
             };
             if let Body::Terminal(terminal) = &rendered.from.body {
-                let admission = admission(terminal, site.entitlement());
-                let stored = stored(&rendered.from.id, terminal, admission);
+                let standby = site.entitlement().standby;
+                let stored = stored(&rendered.from.id, terminal, standby);
                 if self.cards.get(&card) != Some(&stored) {
                     self.cards.insert(card, stored);
                     cards_changed.push(card);
@@ -433,7 +433,7 @@ fn no_seat(object: &Object, terminal: &Terminal) -> Option<Problem> {
 }
 
 /// What the catalog says of a card of this terminal.
-fn stored(id: &Id, terminal: &Terminal, admission: Admission) -> StoredTerminal {
+fn stored(id: &Id, terminal: &Terminal, standby: bool) -> StoredTerminal {
     StoredTerminal {
         id: id.as_str().into(),
         name: terminal.name.as_str().into(),
@@ -441,7 +441,8 @@ fn stored(id: &Id, terminal: &Terminal, admission: Admission) -> StoredTerminal 
             .status_key
             .map_or(StatusKey::NONE, |key| StatusKey(*key.as_bytes())),
         enabled: terminal.enabled,
-        seated: admission == Admission::Seated,
+        seated: terminal.seat.is_held(),
+        standby,
     }
 }
 

@@ -128,6 +128,7 @@ fn with_texts(names: &[&str], texts: &[(&str, &str)]) -> Catalog {
         status_key: StatusKey::NONE,
         enabled: true,
         seated: true,
+        standby: false,
     };
     builder.set_terminals(BTreeMap::from([(CARD, terminal)]));
     let octets = builder.build(Generation::new(1).unwrap()).unwrap();

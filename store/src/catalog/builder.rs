@@ -1,4 +1,4 @@
-//! The catalog format, version 2: written. The layout is described in `snapshot.rs`.
+//! The catalog format, version 3: written. The layout is described in `snapshot.rs`.
 
 use core::fmt;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The catalog format, version 2: read.
+//! The catalog format, version 3: read.
 //!
 //! Everything is little-endian and lies in this order, without a gap:
 //!
@@ -17,8 +17,9 @@
 //! [`Snapshot::parse`]: a file that passes cannot make a lookup fail. The checksum finds damage, not malice:
 //! the checks after it do not rely on it.
 //!
-//! Version 1 had no terminals, and is read as a catalog without any. What is written is version 2; a reader of before
-//! refuses it by its number, and goes on with what it has.
+//! Version 1 had no terminals, and is read as a catalog without any; version 2 did not tell a server that leaves booting to the
+//! other one from terminals without a seat. What is written is version 3; a reader of before refuses it by its number, and
+//! goes on with what it has.
 
 use core::cmp::Ordering;
 use core::ops::Range;
@@ -29,9 +30,11 @@ use crate::name::{self, NameError};
 use crate::{Generation, ImageHash, Mac};
 
 pub(super) const MAGIC: &[u8; 16] = b"daybreak-catalog";
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// The oldest version that is read.
 const VERSION_OLDEST: u32 = 1;
+/// Where it stands.
+const VERSION_AT: usize = 16;
 pub(super) const HEADER_BYTES: usize = 64;
 pub(super) const ENTRY_BYTES: usize = 48;
 pub(super) const INDEX_BYTES: usize = 4;
@@ -339,7 +342,7 @@ impl Snapshot {
             return Err(CatalogError::CutShort { have, want: least });
         }
         // Before anything whose meaning another version may have changed.
-        let version = u32_at(&bytes, 16);
+        let version = u32_at(&bytes, VERSION_AT);
         if !(VERSION_OLDEST..=VERSION).contains(&version) {
             return Err(CatalogError::Version(version));
         }
@@ -443,11 +446,12 @@ impl Snapshot {
     }
 
     fn check_terminals(&self) -> Result<(), CatalogError> {
+        let version = u32_at(&self.bytes, VERSION_AT);
         let mut previous = None;
         for place in 0..self.terminals {
             let record = self.terminal_record(place);
             let mac = Some(terminal::mac(record));
-            if mac <= previous || !terminal::check(record) {
+            if mac <= previous || !terminal::check(record, version) {
                 return Err(CatalogError::Terminal(place));
             }
             previous = mac;

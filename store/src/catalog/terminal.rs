@@ -1,8 +1,8 @@
 //! The terminals of a catalog: who a network card belongs to, so that a reader can tell who asks without looking
 //! into rendered files.
 //!
-//! One record for each card, of 128 octets: address (6), flags u8 (1: enabled, 2: holds a seat), length of the identifier
-//! u8, length of the name u8, zeros (7), status key (32), identifier (64), name (16). What a length leaves over is zero. Identifiers
+//! One record for each card, of 128 octets: address (6), flags u8 (1: enabled, 2: holds a seat, and since version 3 of the format 4: this
+//! server leaves booting to the other one), length of the identifier u8, length of the name u8, zeros (7), status key (32), identifier (64), name (16). What a length leaves over is zero. Identifiers
 //! and names are printable ASCII without spaces, so that they can stand in a log line or an ERROR as they are.
 
 use core::fmt;
@@ -15,6 +15,9 @@ use crate::limits::{TERMINAL_ID_BYTES_MAX, TERMINAL_NAME_BYTES_MAX};
 pub(super) const TERMINAL_BYTES: usize = 128;
 const ENABLED: u8 = 1;
 const SEATED: u8 = 2;
+const STANDBY: u8 = 4;
+/// The version of the catalog that brought [`STANDBY`].
+const STANDBY_SINCE: u32 = 3;
 const KEY_AT: usize = 16;
 const ID_AT: usize = 48;
 const NAME_AT: usize = 112;
@@ -54,6 +57,8 @@ pub struct TerminalView<'a> {
     pub enabled: bool,
     /// Whether it holds a seat.
     pub seated: bool,
+    /// Whether this server leaves booting to the other one, whatever seats there are.
+    pub standby: bool,
 }
 
 /// The same, owned.
@@ -69,6 +74,8 @@ pub struct StoredTerminal {
     pub enabled: bool,
     /// Whether it holds a seat.
     pub seated: bool,
+    /// Whether this server leaves booting to the other one, whatever seats there are.
+    pub standby: bool,
 }
 
 impl StoredTerminal {
@@ -81,7 +88,12 @@ impl StoredTerminal {
     /// The record. Only for what [fits](Self::fits).
     pub(super) fn emit(&self, mac: Mac) -> [u8; TERMINAL_BYTES] {
         let len = |text: &str| u8::try_from(text.len()).expect("it fits");
-        let flags = (u8::from(self.enabled) * ENABLED) | (u8::from(self.seated) * SEATED);
+        let flags = [
+            (self.enabled, ENABLED),
+            (self.seated, SEATED),
+            (self.standby, STANDBY),
+        ];
+        let flags = flags.iter().map(|(set, flag)| u8::from(*set) * flag).sum();
         let mut record = [0; TERMINAL_BYTES];
         record[..6].copy_from_slice(&mac.0);
         record[6..9].copy_from_slice(&[flags, len(&self.id), len(&self.name)]);
@@ -100,6 +112,7 @@ impl From<TerminalView<'_>> for StoredTerminal {
             status_key: view.status_key,
             enabled: view.enabled,
             seated: view.seated,
+            standby: view.standby,
         }
     }
 }
@@ -109,11 +122,12 @@ pub(super) fn mac(record: &[u8]) -> Mac {
     Mac(*record.first_chunk().expect("a record"))
 }
 
-/// Whether a record is one.
-pub(super) fn check(record: &[u8]) -> bool {
+/// Whether a record is one of a catalog of this version.
+pub(super) fn check(record: &[u8], version: u32) -> bool {
     let (id, name) = texts(record);
     let rest = |start: usize, text: &[u8], end: usize| &record[start + text.len()..end];
-    record[6] & !(ENABLED | SEATED) == 0
+    let newer = u8::from(version >= STANDBY_SINCE) * STANDBY;
+    record[6] & !(ENABLED | SEATED | newer) == 0
         && usize::from(record[7]) == id.len()
         && usize::from(record[8]) == name.len()
         && is_text(id, TERMINAL_ID_BYTES_MAX)
@@ -138,6 +152,7 @@ pub(super) fn view(record: &[u8]) -> TerminalView<'_> {
         status_key: StatusKey(record[KEY_AT..ID_AT].try_into().expect("32 octets")),
         enabled: record[6] & ENABLED != 0,
         seated: record[6] & SEATED != 0,
+        standby: record[6] & STANDBY != 0,
     }
 }
 

@@ -44,6 +44,7 @@ fn terminal(name: &str) -> StoredTerminal {
         status_key: StatusKey([7; 32]),
         enabled: true,
         seated: false,
+        standby: false,
     }
 }
 
@@ -98,7 +99,7 @@ fn every_rule_behind_the_checksum_has_its_name() {
     let inline = HEADER_BYTES + 2 * ENTRY_BYTES;
     let refused = |at: usize, octets: &[u8]| changed(at, octets).expect_err("refused");
     assert_eq!(refused(0, b"D"), CatalogError::Magic);
-    assert_eq!(refused(16, &[3]), CatalogError::Version(3));
+    assert_eq!(refused(16, &[4]), CatalogError::Version(4));
     assert_eq!(refused(16, &[0]), CatalogError::Version(0));
     assert_eq!(refused(20, &[1]), CatalogError::Reserved);
     assert_eq!(refused(24, &[0]), CatalogError::Generation(0));
@@ -142,7 +143,7 @@ fn every_rule_behind_the_checksum_has_its_name() {
     assert_eq!(refused(index, &[3]), CatalogError::Index(0));
     assert_eq!(refused(index + 4, &[0]), CatalogError::Index(1));
     for wrong in [
-        (6, 4),  // an unknown flag
+        (6, 8),  // an unknown flag
         (7, 0),  // no identifier
         (7, 65), // longer than there is room for
         (7, 1),  // shorter than it is
@@ -247,6 +248,25 @@ fn a_catalog_of_version_1_is_read_as_one_without_terminals() {
     assert_eq!((new.len(), new.terminals().len()), (1, 1));
 }
 
+/// The file that this software wrote before it told a server that boots nobody from terminals without a seat.
+#[test]
+fn a_catalog_of_version_2_is_read_and_has_no_flag_of_version_3() {
+    let mut file = small();
+    file[16] = 2;
+    let old = Snapshot::parse(sealed(file.clone())).expect("parse");
+    assert!(old.terminals().all(|terminal| !terminal.standby));
+    let first = HEADER_BYTES + 3 * (ENTRY_BYTES + INDEX_BYTES);
+    file[first + 6] |= 4;
+    let refused = Snapshot::parse(sealed(file.clone())).expect_err("refused");
+    assert_eq!(refused, CatalogError::Terminal(0));
+    file[16] = 3;
+    let new = Snapshot::parse(sealed(file)).expect("parse");
+    assert!(
+        new.terminal(mac(1))
+            .is_some_and(|terminal| terminal.standby)
+    );
+}
+
 #[test]
 fn names_that_differ_by_case_only_are_found_by_the_rule() {
     let snapshot = Snapshot::parse(small()).expect("parse");
@@ -299,15 +319,19 @@ fn terminals() -> impl Strategy<Value = BTreeMap<Mac, StoredTerminal>> {
     let terminal = (
         "[!-~]{1,64}",
         "[!-~]{1,16}",
-        any::<([u8; 32], bool, bool)>(),
+        any::<([u8; 32], bool, bool, bool)>(),
     );
-    let terminal = terminal.prop_map(|(id, name, (key, enabled, seated))| StoredTerminal {
-        id: id.into(),
-        name: name.into(),
-        status_key: StatusKey(key),
-        enabled,
-        seated,
-    });
+    let terminal =
+        terminal.prop_map(
+            |(id, name, (key, enabled, seated, standby))| StoredTerminal {
+                id: id.into(),
+                name: name.into(),
+                status_key: StatusKey(key),
+                enabled,
+                seated,
+                standby,
+            },
+        );
     prop::collection::btree_map(card, terminal, 0..20)
 }
 

@@ -81,6 +81,15 @@ pub enum Why {
     ShutDown,
 }
 
+/// Why a terminal does not boot from this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It holds no seat.
+    NoSeat,
+    /// The other server of the pair boots it; this one boots nobody.
+    Standby,
+}
+
 /// What events were lost to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -174,12 +183,14 @@ pub enum What {
         /// The name that it asked for.
         file: String,
     },
-    /// A terminal without a seat asked for a file of its own, and does not boot.
+    /// A terminal that does not boot from here asked for a file of its own.
     BootRefused {
         /// Who.
         client: Client,
         /// The name that it asked for.
         file: String,
+        /// Why. It is part of the kind.
+        why: Refused,
     },
     /// Events are missing.
     Lost {
@@ -299,8 +310,11 @@ impl Event {
                 out.client(client);
                 out.text(file);
             }
-            What::BootRefused { client, file } => {
-                out.u8(10);
+            What::BootRefused { client, file, why } => {
+                out.u8(match why {
+                    Refused::NoSeat => 10,
+                    Refused::Standby => 11,
+                });
                 out.client(client);
                 out.text(file);
             }
@@ -438,9 +452,14 @@ impl In<'_> {
                 client: self.client()?,
                 file: self.text()?,
             },
-            10 => What::BootRefused {
+            kind @ (10 | 11) => What::BootRefused {
                 client: self.client()?,
                 file: self.text()?,
+                why: if kind == 10 {
+                    Refused::NoSeat
+                } else {
+                    Refused::Standby
+                },
             },
             9 => What::Lost {
                 events: self.u64()?,

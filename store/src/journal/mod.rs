@@ -15,6 +15,8 @@ mod read;
 mod tests;
 mod write;
 
-pub use event::{Cause, Client, Event, EventError, Report, Source, Stage, Terminal, What, Why};
+pub use event::{
+    Cause, Client, Event, EventError, Refused, Report, Source, Stage, Terminal, What, Why,
+};
 pub use read::{Batch, Journal, Position};
 pub use write::{JournalCounters, JournalWriter};

@@ -282,6 +282,7 @@ fn whats() -> impl Strategy<Value = What> {
             uptime_s,
             interval_s,
         });
+    let refused = prop_oneof![Just(Refused::NoSeat), Just(Refused::Standby)];
     let numbers = any::<(u64, u64)>;
     prop_oneof![
         "\\PC{0,300}"
@@ -335,8 +336,8 @@ fn whats() -> impl Strategy<Value = What> {
         (clients().boxed(), file())
             .prop_map(|(client, file)| What::UnknownTerminal { client, file })
             .boxed(),
-        (clients().boxed(), file())
-            .prop_map(|(client, file)| What::BootRefused { client, file })
+        (clients().boxed(), file(), refused)
+            .prop_map(|(client, file, why)| What::BootRefused { client, file, why })
             .boxed(),
         (any::<u64>(), cause)
             .prop_map(|(events, cause)| What::Lost { events, cause })
