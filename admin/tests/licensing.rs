@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "licensing/both.rs"]
+mod both;
 #[path = "licensing/clock.rs"]
 mod clock;
 #[path = "licensing/files.rs"]

@@ -1,10 +1,12 @@
 //! The licence decides what a pair does, on the real programs: told over the link, given to the other server, and the same on both
 //! when they are parted.
 
+use std::process::Command;
+
 use daybreak_tests::client::{Client, Fetch};
 use daybreak_tests::pair::{PATIENCE, Server, pair, terminal};
-use daybreak_tests::poll;
 use daybreak_tests::vendor::Vendor;
+use daybreak_tests::{poll, programs};
 use serde_json::{Value, json};
 
 /// Which of the terminals from 1 to `count` this server's engine boots.
@@ -37,6 +39,30 @@ fn refused_edit(server: &Server) -> Value {
     edit.expect(409).json()
 }
 
+/// What the command line says of a running server's licences.
+fn status_told(server: &Server) -> String {
+    let door = server.door();
+    let mut command = Command::new(programs::ours("daybreak-admin"));
+    command.arg("--data").arg(server.site().data());
+    command.args(["licence", "status", "--server", &door.url]);
+    let output = command.env("DAYBREAK_API_KEY", door.key).output();
+    let output = output.expect("the program is built");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// What was done with a licence, and by whom; the last first.
+fn audited(server: &Server, licence: &str) -> Vec<(String, String)> {
+    let rows = server.api().get("/api/v1/audit?kind=licence");
+    let rows = rows.expect(200).json();
+    let rows = rows["items"].as_array().expect("rows").iter();
+    let of_it = rows.filter(|row| row["id"] == licence);
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    of_it
+        .map(|row| (text(&row["action"]), text(&row["actor"])))
+        .collect()
+}
+
 fn wait_until_agreed(servers: [&Server; 2]) {
     for server in servers {
         poll::until("both to have the same licences", PATIENCE, || {
@@ -45,9 +71,8 @@ fn wait_until_agreed(servers: [&Server; 2]) {
     }
 }
 
-#[test]
-fn without_a_licence_for_two_the_second_server_boots_nobody_and_with_one_both_boot_without_a_restart()
- {
+/// Two servers that are the same, without a licence; and a vendor whom both trust.
+fn unlicensed_pair() -> (Server, Server, Vendor) {
     let (a, b) = (Server::unlicensed("a"), Server::unlicensed("b"));
     let vendor = Vendor::new();
     for server in [&a, &b] {
@@ -55,6 +80,13 @@ fn without_a_licence_for_two_the_second_server_boots_nobody_and_with_one_both_bo
     }
     let _ = pair(&a, &b);
     b.wait_for_state("in-sync");
+    (a, b, vendor)
+}
+
+#[test]
+fn without_a_licence_for_two_the_second_server_boots_nobody_and_with_one_both_boot_without_a_restart()
+ {
+    let (a, b, vendor) = unlicensed_pair();
     let ids: Vec<String> = (1..=11)
         .map(|number| {
             let body = terminal(&format!("kiosk-{number}"), number);
@@ -75,6 +107,27 @@ fn without_a_licence_for_two_the_second_server_boots_nobody_and_with_one_both_bo
         script.contains("no licence to boot terminals beside its partner"),
         "{script}"
     );
+    // Whoever asks it all the same is told why, seat or no seat: the client, the events, the light.
+    for id in [0, 10] {
+        let name = format!("terminals/52:54:00:00:00:{:02x}.json", id + 1);
+        let fetched = Fetch::new(Client::TftpHpa, b.tftp()).run(&name);
+        assert_eq!(fetched.content, None);
+        let why = "the other server boots this terminal: this one stands by";
+        assert!(fetched.output.contains(why), "{}", fetched.output);
+        let terminal = &ids[id];
+        let events = format!("/api/v1/events?kind=boot-refused&terminal={terminal}");
+        let event = poll::until("the event", PATIENCE, || {
+            let page = b.api().get(&events).expect(200).json();
+            page["items"].get(0).cloned()
+        });
+        let why = "the other server boots it: this one stands by";
+        assert_eq!(event["details"]["why"], why);
+        let status = format!("/api/v1/terminals/{terminal}/status");
+        let light = b.api().get(&status).expect(200).json()["lights"][0].clone();
+        assert_eq!(light["light"], "red");
+        let shown = light["why"].as_str().expect("a reason");
+        assert!(shown.ends_with(why), "{shown}");
+    }
     // Each knows the Installation ID of the other: activation needs both.
     for (here, there) in [(&a, &b), (&b, &a)] {
         let told = poll::until("the partner's Installation ID", PATIENCE, || {
@@ -143,8 +196,20 @@ fn the_gate_answers_the_same_on_both_servers_also_when_they_are_parted_and_start
     assert_eq!(a.licensing()["licensed"], false);
     vendor.is_trusted_by(a.site());
     wait_until_agreed([&a, &b]);
-    for server in [&a, &b] {
+    // Both show it, with both as its location; and each says who brought it.
+    let both = json!([a.installation(), b.installation()]);
+    for (server, by) in [(&a, "partner"), (&b, "key script")] {
         server.wait_for_redundancy("mirrored");
+        let listed = server.api().get("/api/v1/licences").expect(200).json();
+        let shown = &listed["items"][0];
+        assert_eq!(
+            (&shown["state"], &shown["installations"]),
+            (&json!("active"), &both)
+        );
+        assert_eq!(
+            audited(server, &master),
+            [("create".to_owned(), by.to_owned())]
+        );
     }
     for number in 1..=12 {
         let body = terminal(&format!("kiosk-{number}"), number);
@@ -190,19 +255,19 @@ fn the_gate_answers_the_same_on_both_servers_also_when_they_are_parted_and_start
 
 #[test]
 fn of_licences_that_each_server_has_for_itself_the_smaller_count_is_in_force_on_both_and_shown() {
-    let (a, b) = (Server::unlicensed("a"), Server::unlicensed("b"));
-    let vendor = Vendor::new();
-    for server in [&a, &b] {
-        vendor.is_trusted_by(server.site());
-    }
-    let _ = pair(&a, &b);
-    b.wait_for_state("in-sync");
+    let (a, b, vendor) = unlicensed_pair();
     let own = |server: &Server, count| {
         let master = vendor.master("full", &[("terminal-connection", count)]);
         install(server, &vendor.activate(&master, &[&server.installation()]));
         master
     };
     let _ = own(&a, 13);
+    // So far only one of the two.
+    poll::until("b to be told", PATIENCE, || {
+        let servers = b.licensing()["servers"].clone();
+        (servers[1]["licensed"] == true).then_some(())
+    });
+    assert_eq!(a.licensing()["servers"][1]["licensed"], false);
     let of_b = own(&b, 11);
     let entitled = |server: &Server, count: u32| {
         poll::until(&format!("{count} seats"), PATIENCE, || {
@@ -219,6 +284,8 @@ fn of_licences_that_each_server_has_for_itself_the_smaller_count_is_in_force_on_
             licensing["differences"].to_string().contains(&said),
             "{licensing}"
         );
+        // The partner has one of its own, of which there is no file here.
+        assert_eq!(licensing["servers"][1]["licensed"], true);
     }
     // Each of the two gives no more than that, and both boot the same terminals.
     for (server, numbers) in [(&a, 1..=10), (&b, 11..=11), (&a, 12..=12)] {
@@ -249,6 +316,54 @@ fn of_licences_that_each_server_has_for_itself_the_smaller_count_is_in_force_on_
         let licensing = entitled(server, 13);
         assert_eq!(licensing["agreement"], "agrees");
         wait_until_booted(server, 12, &twelve);
+    }
+}
+
+#[test]
+fn a_licence_for_two_says_why_it_is_inactive_while_synchronization_is_off_and_holds_again_with_it()
+{
+    let (a, b, vendor) = unlicensed_pair();
+    let master = vendor.master("mirrored", &[("mirrored-terminal-connection", 11)]);
+    let both = [a.installation(), b.installation()];
+    let licence = vendor.activate(&master, &both.each_ref().map(String::as_str));
+    install(&a, &licence);
+    wait_until_agreed([&a, &b]);
+    let inactive = |server: &Server| server.licensing()["inactive"].clone();
+    for server in [&a, &b] {
+        server.wait_for_redundancy("mirrored");
+        assert_eq!(inactive(server), json!([]));
+        assert!(!status_told(server).contains("inactive"));
+    }
+    let setting = "/api/v1/settings/synchronization";
+    let enabled = |enabled: bool| json!({"key": "synchronization", "value": {"enabled": enabled}});
+    a.api().send("PUT", setting, &enabled(false)).expect(201);
+    b.wait_for_state("disabled");
+    let (state, why) = (
+        "no-automatic-synchronization",
+        "it needs automatic synchronization: switch that on",
+    );
+    for server in [&a, &b] {
+        server.wait_for_redundancy("none");
+        let expected = json!([{"id": master, "state": state, "why": why}]);
+        assert_eq!(inactive(server), expected);
+        let servers = server.licensing()["servers"].clone();
+        assert_eq!(
+            (&servers[0]["licensed"], &servers[1]["licensed"]),
+            (&json!(false), &json!(false))
+        );
+        let told = status_told(server);
+        let line = format!("licence {master} is inactive ({state}): {why}\n");
+        assert!(told.contains(&line), "{told}");
+    }
+    for server in [&a, &b] {
+        server
+            .api()
+            .send("PUT", setting, &enabled(true))
+            .expect(200);
+    }
+    for server in [&a, &b] {
+        server.wait_for_redundancy("mirrored");
+        assert_eq!(inactive(server), json!([]));
     }
 }
 
@@ -288,13 +403,7 @@ fn a_setting_lowers_what_the_licences_allow_and_a_secondary_can_switch_synchroni
 
 #[test]
 fn a_replaced_server_is_activated_again_with_its_new_installation_id_and_the_pair_is_whole() {
-    let (mut dead, survivor) = (Server::unlicensed("a"), Server::unlicensed("b"));
-    let vendor = Vendor::new();
-    for server in [&dead, &survivor] {
-        vendor.is_trusted_by(server.site());
-    }
-    let _ = pair(&dead, &survivor);
-    survivor.wait_for_state("in-sync");
+    let (mut dead, survivor, vendor) = unlicensed_pair();
     let products = [
         ("redundant-terminal-connection", 12),
         ("instant-failover", 11),
@@ -378,13 +487,7 @@ fn uses_failover(server: &Server, count: u32) -> Vec<u32> {
 #[test]
 fn seats_that_both_servers_granted_while_they_were_parted_are_kept_and_nothing_new_until_it_is_mended()
  {
-    let (mut a, mut b) = (Server::unlicensed("a"), Server::unlicensed("b"));
-    let vendor = Vendor::new();
-    for server in [&a, &b] {
-        vendor.is_trusted_by(server.site());
-    }
-    let _ = pair(&a, &b);
-    b.wait_for_state("in-sync");
+    let (mut a, mut b, vendor) = unlicensed_pair();
     let master = vendor.master("full", &[("redundant-terminal-connection", 12)]);
     let both = [a.installation(), b.installation()];
     let both = both.each_ref().map(String::as_str);

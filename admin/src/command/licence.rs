@@ -125,12 +125,15 @@ pub(super) fn installation_id(data: &Path, args: &ReachArgs) -> Result<Exit> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", text(&licensing["servers"][0]["installation"]))?;
     if let Some(before) = licensing["moved_from"].as_str() {
-        writeln!(
-            io::stderr(),
-            "warning: this data directory was installation {before} on another machine; licences need a new activation"
-        )?;
+        writeln!(io::stderr(), "warning: {}", moved(before))?;
     }
     Ok(Exit::Done)
+}
+
+fn moved(before: &str) -> String {
+    format!(
+        "this data directory was installation {before} on another machine; licences need a new activation"
+    )
 }
 
 /// Does what is wanted with licences.
@@ -289,6 +292,14 @@ fn tell_status(out: &mut impl Write, licensing: &Value) -> Result<()> {
         _ => " (no licence holds: 10 terminals on one server, for as long as you like)",
     };
     writeln!(out, "redundancy: {}{note}", text(&licensing["mode"]))?;
+    for licence in licensing["inactive"].as_array().into_iter().flatten() {
+        let (id, state) = (text(&licence["id"]), text(&licence["state"]));
+        writeln!(
+            out,
+            "licence {id} is inactive ({state}): {}",
+            text(&licence["why"])
+        )?;
+    }
     if licensing["boots"] == false {
         writeln!(
             out,
@@ -316,6 +327,9 @@ fn tell_status(out: &mut impl Write, licensing: &Value) -> Result<()> {
             installation => text(installation),
         };
         writeln!(out, "{} server: {installation}", text(&server["server"]))?;
+    }
+    if let Some(before) = licensing["moved_from"].as_str() {
+        writeln!(out, "warning: {}", moved(before))?;
     }
     for list in ["differences", "warnings"] {
         for line in licensing[list].as_array().into_iter().flatten() {

@@ -84,6 +84,17 @@ struct CountView {
     excess: u64,
 }
 
+/// A licence that is installed and not in force.
+#[derive(Serialize, ToSchema)]
+struct InactiveView {
+    /// Which master licence.
+    id: String,
+    /// As in the list of licences; never `active`.
+    state: &'static str,
+    /// The same for people: why, and what to do.
+    why: String,
+}
+
 /// A server of the site.
 #[derive(Serialize, ToSchema)]
 struct ServerView {
@@ -91,7 +102,7 @@ struct ServerView {
     server: &'static str,
     /// Its Installation ID; `null`: it has not told yet.
     installation: Option<String>,
-    /// Whether licences are in force there, too.
+    /// Whether a licence is in force there; of the partner, as far as it has told.
     licensed: bool,
 }
 
@@ -106,6 +117,8 @@ pub(super) struct LicensingView {
     boots: bool,
     /// Whether this server grants seats; a mirror does not.
     grants: bool,
+    /// Licences that are installed and not in force, and why.
+    inactive: Vec<InactiveView>,
     /// What may be used, and what is.
     counts: Vec<CountView>,
     /// Terminals that wait for a seat, and do not boot.
@@ -241,10 +254,7 @@ impl LicensingView {
         let partner = known.pair.as_ref().map(|pair| ServerView {
             server: "partner",
             installation: pair.partner.map(|id| id.to_string()),
-            licensed: known.installed.iter().any(|installed| {
-                let for_it = |id| installed.licence.installations.contains(&id);
-                pair.partner.is_some_and(for_it)
-            }),
+            licensed: pair.licenses_partner(),
         });
         let this = ServerView {
             server: "this",
@@ -257,11 +267,20 @@ impl LicensingView {
             Agreement::Agrees => ("agrees", Vec::new()),
             Agreement::Differs(what) => ("differs", what.clone()),
         };
+        let inactive = status.licences.iter();
+        let inactive = inactive.filter(|(_, standing)| *standing != Standing::Active);
         LicensingView {
             mode: status.mode,
             licensed: status.licensed,
             boots: !entitlement.standby,
             grants: entitlement.grants_none.is_none(),
+            inactive: inactive
+                .map(|(id, standing)| InactiveView {
+                    id: id.to_string(),
+                    state: standing.word(),
+                    why: standing.to_string(),
+                })
+                .collect(),
             counts: vec![
                 count("terminal", entitlement.seats, site.seats()),
                 count(

@@ -25,7 +25,7 @@ use crate::configuration::{Actor, Configuration};
 use crate::database::{Database, DatabaseError, LicensingRow};
 use crate::licensing::{
     InstallationId, KeyId, Licence, LicenceClock, LicenceError, PairView, Situation, Status,
-    Summary, VendorKeys, Witnesses, status,
+    Summary, ToldLicences, VendorKeys, Witnesses, status,
 };
 use crate::limits::{LICENCE_CLOCK_NOTED_MS, LICENCES_MAX};
 use crate::object::{Id, NodeId};
@@ -167,12 +167,10 @@ impl Licences {
 
     /// What the partner is to be told of.
     #[must_use]
-    pub fn summaries(&self) -> Vec<Summary> {
-        let known = self.known();
-        let licences = known.installed.iter();
-        licences
-            .map(|installed| Summary::of(&installed.licence))
-            .collect()
+    pub fn told(&self) -> ToldLicences {
+        let mut told = self.known().status.told.clone();
+        told.ended.truncate(LICENCES_MAX);
+        told
     }
 
     /// The files that the partner is to have, too: licences for both servers.
@@ -372,6 +370,7 @@ impl Licences {
         // Also that the partner is told.
         if *configuration.site().entitlement() != entitlement
             || before.installed != self.known().installed
+            || before.status.told != self.known().status.told
         {
             configuration.entitle(entitlement);
         }

@@ -17,6 +17,7 @@ mod installation;
 mod licence;
 mod seat;
 mod status;
+mod told;
 
 pub use clock::{LicenceClock, Witnesses};
 pub use envelope::{KeyId, LicenceError, VendorKeys, sign};
@@ -24,6 +25,6 @@ pub use installation::{InstallationId, InstallationIdError};
 pub use licence::{Licence, Product, ProductLicence, Redundancy, SCHEMA_VERSION};
 pub use seat::{Seat, SeatState};
 pub use status::{
-    Agreement, Count, Entitlement, GrantsNone, PairView, Situation, Standing, Status, Summary,
-    Warning, status,
+    Count, Entitlement, GrantsNone, PairView, Situation, Standing, Status, Warning, status,
 };
+pub use told::{Agreement, Summary, ToldLicences};

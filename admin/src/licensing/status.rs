@@ -4,54 +4,15 @@
 //! what terminals use already) does not end with an expiry, a lost file, a wrong clock or a dead partner: those are warnings.
 
 use core::fmt;
-use std::collections::BTreeMap;
 
 use daybreak_sync::policy::Role;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use super::told::{Agreement, Summary, ToldLicences, agreement};
 use super::{InstallationId, Licence, Product, Redundancy};
 use crate::limits::{
     LICENCE_CLOCK_TOLERANCE_MS, LICENCE_EXPIRY_WARNED_MS, UNLICENSED_COUNT, UNLICENSED_TERMINALS,
 };
 use crate::object::Id;
-
-/// A licence, as the other server is told of it, and as it is remembered in case its file gets lost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Summary {
-    /// Which master licence.
-    #[schema(value_type = String)]
-    pub id: Id,
-    /// Which activation of it.
-    pub activation: u32,
-    /// What it allows two servers.
-    pub redundancy: Redundancy,
-    /// Whether it is for both servers.
-    pub for_two: bool,
-    /// How many of each product.
-    #[schema(value_type = std::collections::HashMap<String, u64>)]
-    pub counts: BTreeMap<Product, u64>,
-}
-
-impl Summary {
-    /// The summary of a licence.
-    #[must_use]
-    pub fn of(licence: &Licence) -> Self {
-        let counts = Product::ALL.map(|product| (product, licence.count(product)));
-        Summary {
-            id: licence.id.clone(),
-            activation: licence.activation,
-            redundancy: licence.redundancy,
-            for_two: licence.installations.len() > 1,
-            counts: counts.into_iter().filter(|(_, count)| *count > 0).collect(),
-        }
-    }
-
-    fn count(&self, product: Product) -> u64 {
-        self.counts.get(&product).copied().unwrap_or(0)
-    }
-}
 
 /// What is known of the pair that this server belongs to: filled by the link to the partner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +25,8 @@ pub struct PairView {
     pub ceiling: Redundancy,
     /// The partner's Installation ID, as soon as it told it; kept while it is away.
     pub partner: Option<InstallationId>,
-    /// The licences that the partner told of last; kept while it is away.
-    pub partner_licences: Option<Vec<Summary>>,
+    /// What the partner told of its licences last; kept while it is away.
+    pub partner_licences: Option<ToldLicences>,
 }
 
 /// Everything that the status depends on.
@@ -257,19 +218,6 @@ impl fmt::Display for Standing {
     }
 }
 
-/// Whether both servers have the same licences.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Agreement {
-    /// There is one server.
-    Alone,
-    /// The partner has not told yet.
-    Unknown,
-    /// They have.
-    Agrees,
-    /// They have not, and this is different.
-    Differs(Vec<String>),
-}
-
 /// Something to look at that refuses nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
@@ -339,6 +287,8 @@ pub struct Status {
     pub expires_ms: Option<u64>,
     /// Whether both servers have the same.
     pub agreement: Agreement,
+    /// What the partner is told.
+    pub told: ToldLicences,
     /// What to look at.
     pub warnings: Vec<Warning>,
 }
@@ -370,6 +320,10 @@ pub fn status(situation: &Situation<'_>) -> Status {
         Some(pair) => allowed.min(pair.ceiling),
         None => allowed,
     };
+    let told = ToldLicences::of(situation, now_ms, in_force.is_some());
+    let theirs = situation
+        .pair
+        .and_then(|pair| pair.partner_licences.as_ref());
     let secondary = situation
         .pair
         .is_some_and(|pair| pair.role == Role::Secondary);
@@ -384,9 +338,9 @@ pub fn status(situation: &Situation<'_>) -> Status {
         },
         standby,
         automatic: situation.pair.is_some_and(|pair| pair.automatic),
-        instant_failover: used(situation, &standings, Product::InstantFailover),
-        windows_client: used(situation, &standings, Product::WindowsClient),
-        shared_keyboard_mouse: used(situation, &standings, Product::SharedKeyboardMouse),
+        instant_failover: used(&told, theirs, Product::InstantFailover),
+        windows_client: used(&told, theirs, Product::WindowsClient),
+        shared_keyboard_mouse: used(&told, theirs, Product::SharedKeyboardMouse),
     };
     let active = situation.installed.iter().zip(&standings);
     let active = active.filter(|(_, standing)| **standing == Standing::Active);
@@ -398,9 +352,10 @@ pub fn status(situation: &Situation<'_>) -> Status {
         expires_ms: active
             .filter_map(|(licence, _)| licence.valid_until_ms)
             .min(),
-        agreement: agreement(situation),
+        agreement: agreement(&told, situation.pair),
         warnings: warnings(situation, &standings, now_ms),
         licences: ids.zip(standings).collect(),
+        told,
     }
 }
 
@@ -464,7 +419,7 @@ fn seats(situation: &Situation<'_>, standings: &[Standing], in_force: Option<Red
                 .pair
                 .and_then(|pair| pair.partner_licences.as_ref());
             let both = told.map_or(own, |told| {
-                own.min(of_one(told, Product::TerminalConnection))
+                own.min(told.valid_of_one(Product::TerminalConnection))
             });
             of(Product::RedundantTerminalConnection).saturating_add(both)
         }
@@ -476,66 +431,17 @@ fn seats(situation: &Situation<'_>, standings: &[Standing], in_force: Option<Red
     }
 }
 
-/// What a server has for itself of a product, by licences that allow both to be changed.
-fn of_one(licences: &[Summary], product: Product) -> u64 {
-    let own = licences.iter().filter(|licence| !licence.for_two);
-    let own = own.filter(|licence| licence.redundancy == Redundancy::Full);
-    // What a partner says may be any number.
-    own.map(|licence| licence.count(product))
-        .fold(0, u64::saturating_add)
-}
-
 /// How many may use a product that is no connection: of all licences whose time has come, since what a terminal uses ends neither
-/// with a licence nor with the pair.
-fn used(situation: &Situation<'_>, standings: &[Standing], product: Product) -> Count {
-    let licences = situation.installed.iter().zip(standings);
-    let going_on = licences.filter(|(_, standing)| **standing != Standing::NotYetValid);
-    let counts: Vec<u64> = going_on
-        .map(|(licence, _)| licence.count(product))
-        .chain(situation.lost.iter().map(|lost| lost.count(product)))
-        .collect();
-    if counts.is_empty() {
+/// with a licence nor with the pair. Where each server has licences of its own, the smaller number counts; a partner that has none
+/// takes nothing away: it may be new, and get its own later.
+fn used(ours: &ToldLicences, theirs: Option<&ToldLicences>, product: Product) -> Count {
+    if ours.is_empty() {
         return Count::Of(UNLICENSED_COUNT);
     }
-    Count::Of(counts.iter().sum())
-}
-
-fn agreement(situation: &Situation<'_>) -> Agreement {
-    let Some(pair) = situation.pair else {
-        return Agreement::Alone;
-    };
-    let Some(theirs) = &pair.partner_licences else {
-        return Agreement::Unknown;
-    };
-    let ours: Vec<Summary> = situation.installed.iter().map(Summary::of).collect();
-    let mut differences = Vec::new();
-    for (have, lacks, who) in [
-        (&ours, theirs, "the partner"),
-        (theirs, &ours, "this server"),
-    ] {
-        for licence in have.iter().filter(|licence| licence.for_two) {
-            if !lacks.contains(licence) {
-                let (id, activation) = (&licence.id, licence.activation);
-                differences.push(format!(
-                    "{who} does not have activation {activation} of licence {id}"
-                ));
-            }
-        }
-    }
-    for product in Product::ALL {
-        let (here, there) = (of_one(&ours, product), of_one(theirs, product));
-        if here != there {
-            let word = product.word();
-            differences.push(format!(
-                "{word}: {here} on this server, {there} on the partner"
-            ));
-        }
-    }
-    if differences.is_empty() {
-        Agreement::Agrees
-    } else {
-        Agreement::Differs(differences)
-    }
+    let own = ours.used_of_one(product).unwrap_or(0);
+    let shared = ours.used(product) - own;
+    let both = theirs.and_then(|theirs| theirs.used_of_one(product));
+    Count::Of(shared.saturating_add(both.map_or(own, |theirs| own.min(theirs))))
 }
 
 fn warnings(situation: &Situation<'_>, standings: &[Standing], now_ms: u64) -> Vec<Warning> {

@@ -14,13 +14,13 @@ use super::key::{KeyError, PublicKey, write_atomically};
 use super::pair::{Pair, PairFile};
 use crate::configuration::{Configuration, Place};
 use crate::licences::Licences;
-use crate::licensing::{InstallationId, PairView, Summary};
+use crate::licensing::{InstallationId, PairView, ToldLicences};
 use crate::limits::{LICENCE_BYTES_MAX, LICENCES_MAX, LINK_LICENCES_BYTES_MAX};
 
 /// What no message of a session is.
 const WHAT: u8 = 0x80;
 /// The version of what is in it.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Length, version and what it is.
 const HEAD: usize = 7;
 
@@ -42,7 +42,7 @@ pub(super) enum TellingError {
 #[serde(deny_unknown_fields)]
 pub(super) struct Telling {
     pub(super) installation: InstallationId,
-    pub(super) licences: Vec<Summary>,
+    pub(super) licences: ToldLicences,
     /// The files of those that are for both.
     pub(super) files: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl Telling {
     pub(super) fn of(licences: &Licences, partner: Option<InstallationId>) -> Self {
         Telling {
             installation: licences.installation(),
-            licences: licences.summaries(),
+            licences: licences.told(),
             files: partner.map_or_else(Vec::new, |partner| licences.for_partner(partner)),
         }
     }
@@ -83,7 +83,7 @@ impl Telling {
             return Err(TellingError::TooMuch);
         }
         let telling: Telling = serde_json::from_slice(message.get(HEAD..).unwrap_or_default())?;
-        let fits = telling.licences.len() <= LICENCES_MAX
+        let fits = telling.licences.is_bounded()
             && telling.files.len() <= LICENCES_MAX
             && telling
                 .files
@@ -99,7 +99,7 @@ impl Telling {
 pub(super) struct Told {
     pub(super) partner: PublicKey,
     pub(super) installation: InstallationId,
-    pub(super) licences: Vec<Summary>,
+    pub(super) licences: ToldLicences,
 }
 
 /// The file of it.
@@ -222,7 +222,10 @@ mod tests {
         });
         Telling {
             installation: InstallationId::derive("a machine", node),
-            licences: vec![serde_json::from_value(summary).expect("a summary")],
+            licences: ToldLicences {
+                valid: vec![serde_json::from_value(summary).expect("a summary")],
+                ..ToldLicences::default()
+            },
             files: vec!["a file".into()],
         }
     }
@@ -242,10 +245,10 @@ mod tests {
     fn another_version_a_cut_one_and_too_much_are_refused() {
         let message = telling().to_message();
         let mut later = message.clone();
-        later[5] = 2;
+        later[5] = 3;
         assert!(matches!(
             Telling::read(&later),
-            Err(TellingError::Version(2))
+            Err(TellingError::Version(3))
         ));
         for end in 0..message.len() {
             assert!(Telling::read(&message[..end]).is_err(), "{end}");
@@ -262,7 +265,9 @@ mod tests {
             files: vec!["x".repeat(LINK_LICENCES_BYTES_MAX)],
             ..telling()
         };
-        for told in [many, large, huge] {
+        let mut ended = telling();
+        ended.licences.ended = vec![ended.licences.valid[0].clone(); LICENCES_MAX + 1];
+        for told in [many, large, huge, ended] {
             let read = Telling::read(&told.to_message());
             assert!(matches!(read, Err(TellingError::TooMuch)));
         }

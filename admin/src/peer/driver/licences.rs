@@ -75,9 +75,9 @@ impl Driver {
                 tracing::error!(%error, "what the other server told of its licences cannot be kept");
             }
             // Whoever lacks a licence gets it again, even if it was sent before.
-            let ours = self.licences.summaries();
+            let ours = self.licences.told().valid;
             let mut for_both = ours.iter().filter(|licence| licence.for_two);
-            if for_both.any(|licence| !told.licences.contains(licence)) {
+            if for_both.any(|licence| !told.licences.valid.contains(licence)) {
                 self.telling = None;
             }
             self.told_of_licences = Some(told);
