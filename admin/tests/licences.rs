@@ -2,11 +2,14 @@
 
 mod support;
 
+#[path = "licences/files.rs"]
+mod files;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use daybreak_admin::licensing::{InstallationId, VendorKeys, sign};
-use daybreak_admin::object::Id;
 use serde_json::{Value, json};
 
 use support::api::{Client, Server};
@@ -239,6 +242,21 @@ fn what_is_refused_is_named_and_changes_nothing() {
         .filter_map(|row| row["action"].as_str())
         .collect();
     assert_eq!(actions, ["change", "create"]);
+    // A removal is there, too, with what it was.
+    admin.delete("/api/v1/licences/master-1").expect(204);
+    let audit = admin.get("/api/v1/audit?kind=licence").expect(200).json();
+    let row = &audit["items"][0];
+    assert_eq!(
+        (&row["action"], &row["id"], &row["actor"], &row["after"]),
+        (
+            &json!("delete"),
+            &json!("master-1"),
+            &json!("user admin"),
+            &Value::Null
+        )
+    );
+    assert_eq!(row["before"]["activation"], 3);
+    assert_eq!(row["before"]["customer"], "Example Plant");
 }
 
 #[test]
@@ -284,6 +302,13 @@ fn a_lost_file_and_an_expiry_take_no_seat_away_and_are_warned_of() {
     let now_ms = 1_700_000_000_000;
     (ending.issued_ms, ending.valid_until_ms) = (now_ms, Some(now_ms + 40 * DAY_MS));
     install(&admin, &sign(&ending, &key(1)).expect("signed")).expect(201);
+    // In seconds; none, once nothing holds that ends.
+    let ends = |client: &Client<'_>, seconds: u64| {
+        let line = format!("daybreak_admin_licence_end_seconds {seconds}\n");
+        let metrics = String::from_utf8(client.get("/metrics").expect(200).body).expect("text");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    };
+    ends(&admin, (now_ms + 40 * DAY_MS) / 1000);
     let ids: Vec<String> = (1..=12).map(|number| terminal(&admin, number)).collect();
     assert_eq!(seat(&admin, &ids[11]), "held");
     let warned = |server: &Server, part: &str| {
@@ -295,6 +320,7 @@ fn a_lost_file_and_an_expiry_take_no_seat_away_and_are_warned_of() {
     let server = server.restarted();
     let admin = server.admin();
     warned(&server, "has expired");
+    ends(&admin, 0);
     assert_eq!(
         licensing(&admin)["counts"][0],
         json!({"product": "terminal", "entitled": 10, "used": 12, "excess": 2})
@@ -362,6 +388,14 @@ fn a_data_directory_on_another_machine_is_another_installation_and_says_so() {
     install(&admin, &file(&admin, 1, &[("terminal-connection", 11)])).expect(201);
     let before = this(&admin);
     let server = server.restarted_after(|dir| {
+        // On this machine, which is yet another one, the command line says so, too.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daybreak-admin"));
+        let command = command.arg("--data").arg(dir.join("data"));
+        let output = command.args(["licence", "status"]).output().expect("runs");
+        let told = String::from_utf8(output.stdout).expect("text");
+        let moved =
+            format!("warning: this data directory was installation {before} on another machine");
+        assert!(told.contains(&moved), "{told}");
         std::fs::write(dir.join("machine-id"), "another machine\n").expect("written");
     });
     let admin = server.admin();
@@ -411,70 +445,6 @@ fn a_machine_without_an_identity_is_the_same_installation_at_every_start_until_i
     let server = start(server, Some("0123456789abcdef0123456789abcdef\n"));
     assert_ne!(this(&server.admin()), own);
     assert_ne!(licensing(&server.admin())["moved_from"], Value::Null);
-}
-
-#[test]
-fn each_key_in_the_folder_of_the_vendors_is_trusted_and_a_bad_one_is_refused_by_name() {
-    let server = Server::set_up();
-    let admin = server.admin();
-    let signed = |by: u8| {
-        let mut licence = licence_for("none", vec![this(&admin)], &[("terminal-connection", 11)]);
-        licence.id = Id::parse(&format!("master-{by}")).expect("an identifier");
-        sign(&licence, &key(by)).expect("signed")
-    };
-    let vendors = keys(&server).join("vendors");
-    let put = |name: &str, text: &str| std::fs::write(vendors.join(name), text).expect("written");
-    let text = |by: u8| VendorKeys::key_text(&key(by).verifying_key());
-    put("a.pub", &text(1));
-    put("bad.pub", &text(2)[..60]);
-    put("long.pub", &" ".repeat(4096));
-    put("z.pub", &text(3));
-    // No key by its name, and left alone.
-    put("other.txt", "nothing");
-
-    install(&admin, &signed(1)).expect(201);
-    install(&admin, &signed(3)).expect(201);
-    let refused = install(&admin, &signed(2)).expect(422).json();
-    assert!(
-        refused["message"].to_string().contains("(unknown_key)"),
-        "{refused}"
-    );
-    let listed = admin.get("/api/v1/licences").expect(200).json();
-    assert_eq!(listed["items"].as_array().map(Vec::len), Some(2));
-    let refused: Vec<(&str, &str)> = listed["refused"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|refused| {
-            (
-                refused["name"].as_str().expect("a name"),
-                refused["code"].as_str().expect("a code"),
-            )
-        })
-        .collect();
-    assert_eq!(
-        refused,
-        [
-            ("vendors/bad.pub", "not_a_key"),
-            ("vendors/long.pub", "not_a_key")
-        ]
-    );
-
-    // Mended, it counts, with no restart; and a key that is gone leaves its licences refused by name.
-    put("bad.pub", &text(2));
-    install(&admin, &signed(2)).expect(201);
-    std::fs::remove_file(vendors.join("z.pub")).expect("removed");
-    install(&admin, &signed(2)).expect(201);
-    let listed = admin.get("/api/v1/licences").expect(200).json();
-    let of = |name: &str| {
-        let refused = listed["refused"].as_array().expect("a list");
-        refused
-            .iter()
-            .find(|refused| refused["name"] == name)
-            .map(|refused| refused["code"].clone())
-    };
-    assert_eq!(of("vendors/bad.pub"), None);
-    assert_eq!(of("master-3"), Some(json!("unknown_key")));
 }
 
 #[test]

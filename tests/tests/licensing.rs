@@ -233,6 +233,11 @@ fn an_expiry_a_clock_set_back_and_a_lost_file_refuse_nobody_who_holds_a_seat_and
             (&json!(entitled), &json!(used))
         );
     };
+    // What an answer goes by was made after what went before.
+    let served_later = || {
+        looked_at();
+        wait_until_served(&api, &engine);
+    };
     assert_eq!(booted(), holders);
     assert_eq!(licensing()["warnings"], json!([]));
 
@@ -243,6 +248,7 @@ fn an_expiry_a_clock_set_back_and_a_lost_file_refuse_nobody_who_holds_a_seat_and
     wait_for_warning("has expired: terminals that hold a seat boot on");
     wait_for_warning("the clock is 301 days ahead");
     seats(10, 11);
+    served_later();
     assert_eq!(booted(), holders);
     api.delete(&format!("/api/v1/terminals/{}/seat", ids[10]))
         .expect(200);
@@ -265,13 +271,14 @@ fn an_expiry_a_clock_set_back_and_a_lost_file_refuse_nobody_who_holds_a_seat_and
     clock.set(-3);
     wait_for_warning("days behind what it was");
     seats(11, 11);
+    served_later();
     assert_eq!(booted(), holders);
 
     let file = site.data().join(format!("keys/licences/{master}.licence"));
     std::fs::remove_file(&file).expect("it is there");
     wait_for_warning("is gone: install it again");
     seats(10, 11);
-    wait_until_served(&api, &engine);
+    served_later();
     assert_eq!(booted(), holders);
     // Somebody finds it again.
     std::fs::write(&file, &licence).expect("own folder");

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use daybreak_admin::kind::{Body, Kind};
-use daybreak_admin::licences::{Licences, tend};
-use daybreak_admin::licensing::{Count, Entitlement, PairView, Redundancy, Seat, SeatState};
+use daybreak_admin::licences::{Licences, give_seat, tend};
+use daybreak_admin::licensing::{
+    Count, Entitlement, PairView, Redundancy, Seat, SeatState, VendorKeys, sign,
+};
 use daybreak_admin::object::Id;
 use daybreak_sync::policy::Role;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::vendor::DAY_MS;
-use crate::support::{Site, mac};
+use crate::support::vendor::{DAY_MS, id, key, licence_for};
+use crate::support::{Site, actor, mac};
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -186,6 +188,26 @@ impl Watched {
         Watched::of(site.restarted())
     }
 
+    /// It takes this place beside another server, with a mirrored licence for both that has room.
+    fn mirrored(&self, role: Role) {
+        let this = self.licences.installation();
+        let products = [("mirrored-terminal-connection", 20)];
+        let licence = licence_for("mirrored", vec![this, id(2)], &products);
+        let trusted = VendorKeys::key_text(&key(1).verifying_key());
+        self.licences.trust(&trusted).expect("trusted");
+        let text = sign(&licence, &key(1)).expect("signed");
+        let installed = self.licences.install(&actor(), text.as_bytes());
+        installed.expect("installed");
+        let view = PairView {
+            role,
+            automatic: true,
+            ceiling: Redundancy::Full,
+            partner: Some(id(2)),
+            partner_licences: None,
+        };
+        self.licences.set_pair(Some(view)).expect("said");
+    }
+
     fn pair(&self, paired: bool) {
         let view = PairView {
             role: Role::Primary,
@@ -273,4 +295,40 @@ fn a_terminal_that_boots_from_the_other_server_keeps_its_seat_and_a_server_alone
     watched.pair(false);
     assert_eq!(watched.after(29, &[]), now);
     assert_ne!(watched.after(2, &[]), now);
+}
+
+#[test]
+fn a_mirror_grants_no_seat_though_there_is_room_and_gives_them_as_soon_as_it_is_the_primary() {
+    let site = Site::new();
+    site.clock.set(1_800_000_000_000);
+    let watched = Watched::of(site);
+    let make = |numbers: std::ops::RangeInclusive<u32>| {
+        for number in numbers {
+            let terminal = json!({"name": format!("t{number}"), "macs": [mac(number)]});
+            watched.site.create(Kind::Terminal, &terminal);
+        }
+    };
+    make(1..=11);
+    assert_eq!(watched.after(0, &[]).len(), 10);
+    watched.mirrored(Role::Secondary);
+    let site = watched.site.configuration.site();
+    let entitlement = site.entitlement();
+    assert_eq!(entitlement.redundancy, Redundancy::Mirrored);
+    assert_eq!(entitlement.seats, Count::Of(20));
+    // It boots who holds one, and gives none: to those that wait, by hand, or to new ones.
+    assert!(!entitlement.standby);
+    assert_eq!(watched.after(0, &[]).len(), 10);
+    let waiting = site.table(Kind::Terminal).objects();
+    let waiting = waiting.filter(|object| match &object.body {
+        Body::Terminal(terminal) => !terminal.seat.is_held(),
+        _ => false,
+    });
+    for object in waiting {
+        let given = give_seat(&watched.site.configuration, &actor(), &object.id);
+        assert!(given.is_err(), "{given:?}");
+    }
+    make(12..=12);
+    assert_eq!(watched.after(0, &[]).len(), 10);
+    watched.mirrored(Role::Primary);
+    assert_eq!(watched.after(0, &[]).len(), 12);
 }
