@@ -7,10 +7,13 @@
 //!
 //! `--wire-ready` lays headers and blocks out once, one behind the other, and sends each train as one piece of memory:
 //! what copying the image into the form of the wire would gain over naming its slices.
+//!
+//! Its sockets are connected, each to one receiver. `--unconnected` names the receiver with each send, as a server does that has
+//! a few sockets for all clients: what connected sockets would gain.
 #![forbid(unsafe_code)]
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -20,7 +23,7 @@ use clap::Parser;
 use daybreak_bench::peers::floor::Floor;
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg, sendmsg_addr};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -36,6 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Octets of the file: more than a cache holds, like real ones.
 const FILE_BYTES: usize = 16 << 20;
 
+/// A socket, and to whom it sends if it is not connected.
+type Source = (UdpSocket, Option<SocketAddr>);
+
 #[derive(Debug, Parser)]
 struct Args {
     /// Blocks of one send
@@ -47,6 +53,9 @@ struct Args {
     /// Send trains that lie ready in memory, headers included
     #[arg(long)]
     wire_ready: bool,
+    /// Name the receiver with each send
+    #[arg(long, conflicts_with = "wire_ready")]
+    unconnected: bool,
 }
 
 fn main() -> Result<()> {
@@ -59,11 +68,15 @@ fn main() -> Result<()> {
         set_socket_recv_buffer_size_force(&sink, RECEIVE_BYTES).context("root is needed")?;
         sink.set_read_timeout(Some(PATIENCE))?;
         let source = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        source.connect(sink.local_addr()?)?;
+        let receiver = sink.local_addr()?;
+        let receiver = match args.unconnected {
+            true => Some(receiver),
+            false => source.connect(receiver).map(|()| None)?,
+        };
         if args.blocks > 1 {
             setsockopt(&source, UdpGsoSegment, &i32::try_from(HEADER + BLKSIZE)?)?;
         }
-        pairs.push((source, sink));
+        pairs.push(((source, receiver), sink));
     }
     let (sources, sinks): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let (read, reads) = mpsc::channel();
@@ -97,7 +110,7 @@ fn main() -> Result<()> {
 
 /// Sends one train to each socket a round.
 fn send(
-    sources: &[UdpSocket],
+    sources: &[Source],
     blocks: usize,
     rounds: usize,
     reads: &mpsc::Receiver<()>,
@@ -112,13 +125,17 @@ fn send(
         if round >= ROUNDS_AHEAD {
             reads.recv()?;
         }
-        for source in sources {
+        for (source, receiver) in sources {
             train.clear();
             for (header, slice) in headers.iter().zip(&mut slices) {
                 train.extend([IoSlice::new(header), IoSlice::new(slice)]);
             }
             let mut nothing = SendAncillaryBuffer::default();
-            let sent = sendmsg(source, &train, &mut nothing, SendFlags::empty())?;
+            let none = SendFlags::empty();
+            let sent = match receiver {
+                Some(receiver) => sendmsg_addr(source, receiver, &train, &mut nothing, none)?,
+                None => sendmsg(source, &train, &mut nothing, none)?,
+            };
             ensure!(sent == blocks * (HEADER + BLKSIZE), "a send was cut short");
         }
     }
@@ -127,7 +144,7 @@ fn send(
 
 /// The same of trains that lie ready.
 fn send_ready(
-    sources: &[UdpSocket],
+    sources: &[Source],
     blocks: usize,
     rounds: usize,
     reads: &mpsc::Receiver<()>,
@@ -139,7 +156,7 @@ fn send_ready(
         if round >= ROUNDS_AHEAD {
             reads.recv()?;
         }
-        for (source, train) in sources.iter().zip(&mut trains) {
+        for ((source, _), train) in sources.iter().zip(&mut trains) {
             let mut nothing = SendAncillaryBuffer::default();
             let train = [IoSlice::new(train)];
             let sent = sendmsg(source, &train, &mut nothing, SendFlags::empty())?;
