@@ -22,7 +22,7 @@ fn a_site_is_configured_published_and_shown_with_where_each_setting_comes_from()
         ]}),
     );
     let model = json!({"name": "box", "architecture": "x86-64-uefi", "mac_prefixes": ["52:54:00"], "package": package});
-    admin.create("/api/v1/term-caps", &model);
+    let model = admin.create("/api/v1/term-caps", &model);
     let group = json!({"name": "halls", "settings": {"instant_failover": true}});
     let group = admin.create("/api/v1/terminal-groups", &group);
     let json = json!({"name": "kiosk-7", "macs": [mac(7)], "group": group, "settings": {"allow_shadowing": true}});
@@ -35,6 +35,12 @@ fn a_site_is_configured_published_and_shown_with_where_each_setting_comes_from()
         .get(&format!("/api/v1/terminals/{id}/effective"))
         .expect(200)
         .json();
+    let box_itself = json!({"id": model, "name": "box"});
+    let by_prefix = json!({"kind": "term-cap", "id": model, "name": "box"});
+    assert_eq!(
+        found["model"],
+        json!({"value": box_itself, "from": by_prefix})
+    );
     let settings = &found["settings"];
     assert_eq!(
         settings["allow_shadowing"],
@@ -59,6 +65,13 @@ fn a_site_is_configured_published_and_shown_with_where_each_setting_comes_from()
     assert_eq!(files["items"][0]["name"], format!("boot/{}.ipxe", mac(7)));
     // A staged rollout: one terminal goes first, and back.
     let place = format!("/api/v1/terminals/{id}");
+    let named = json!({"model": model});
+    admin.send_if("PATCH", &place, "*", &named).expect(200);
+    let found = admin.get(&format!("{place}/effective")).expect(200).json();
+    assert_eq!(
+        found["model"]["from"],
+        json!({"kind": "terminal", "id": id, "name": "kiosk-7"})
+    );
     let kernel = || {
         admin.get(&format!("{place}/effective")).expect(200).json()["settings"]["firmware"]["value"]
             ["kernel"]

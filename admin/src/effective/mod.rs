@@ -8,7 +8,7 @@ mod problem;
 mod resolution;
 
 pub use problem::{Problem, ProblemCode};
-pub use resolution::{effective, model_firmware, model_of};
+pub use resolution::{effective, model_firmware, model_of, sourced_model};
 
 use std::collections::BTreeMap;
 
@@ -86,6 +86,16 @@ pub struct Effective {
     pub enforce_boot_priority: Sourced<bool>,
     /// Whether only a unit of the same model may take its place.
     pub replace_same_model: Sourced<bool>,
+}
+
+/// The hardware model that a terminal is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Model {
+    /// The TermCap entry.
+    #[schema(value_type = String)]
+    pub id: Id,
+    /// Its name.
+    pub name: String,
 }
 
 /// A version of a package, as one terminal boots it. The files are names that it asks for.

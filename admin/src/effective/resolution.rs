@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Effective, Firmware, LoadedModule, Origin, Problem, ProblemCode, Session, Sourced};
+use super::{
+    Effective, Firmware, LoadedModule, Model, Origin, Problem, ProblemCode, Session, Sourced,
+};
 use crate::kind::{
     Body, BootFiles, Display, FileName, FirmwareChoice, FirmwarePackage, Kind, MacPrefix, Module,
     ModuleUse, ParameterName, ParameterValue, Segment, Setting, Settings, TermCap, Terminal,
@@ -69,6 +71,22 @@ pub fn model_of<'s>(site: &'s Site, terminal: &Terminal) -> Option<&'s Arc<Objec
             _ => false,
         })
     })
+}
+
+/// The same, and where it comes from: from the terminal that names it, or from the model, whose prefix its network card has.
+#[must_use]
+pub fn sourced_model(site: &Site, object: &Object, terminal: &Terminal) -> Sourced<Option<Model>> {
+    let model = model_of(site, terminal);
+    let from = match model {
+        None => Origin::built_in(),
+        Some(model) if terminal.model.as_ref() == Some(&model.id) => Origin::of(object),
+        Some(model) => Origin::of(model),
+    };
+    let value = model.map(|model| Model {
+        id: model.id.clone(),
+        name: model.body.name().to_owned(),
+    });
+    Sourced { value, from }
 }
 
 /// What a model boots where nothing else is chosen.

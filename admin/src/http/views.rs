@@ -10,7 +10,7 @@ use super::error::{ApiError, Code};
 use super::request::{self, unknown_parameter, wrong_parameter};
 use super::state::State;
 use crate::database::{AuditFilter, AuditRow};
-use crate::effective::{Effective, Problem, effective};
+use crate::effective::{Effective, Model, Problem, Sourced, effective, sourced_model};
 use crate::kind::{Body, Kind};
 use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
 use crate::security::{BuiltInRole, Right};
@@ -29,6 +29,8 @@ const TIME_MS_MAX: u64 = i64::MAX as u64;
 /// What holds for one terminal.
 #[derive(Serialize, ToSchema)]
 pub(super) struct EffectiveView {
+    /// Its hardware model, which no group gives it.
+    model: Sourced<Option<Model>>,
     /// Each setting, with where it comes from.
     settings: Effective,
     /// What could not be met.
@@ -114,7 +116,11 @@ pub(super) async fn effective_settings(
         return Err(ApiError::internal(&"a terminal is none"));
     };
     let (settings, problems) = effective(&site, object, terminal);
-    Ok(HttpResponse::Ok().json(EffectiveView { settings, problems }))
+    Ok(HttpResponse::Ok().json(EffectiveView {
+        model: sourced_model(&site, object, terminal),
+        settings,
+        problems,
+    }))
 }
 
 /// Looking at a terminal's screen is reserved: its right, its setting and its address are here, and what is behind them is not.
