@@ -3,7 +3,8 @@
 //! Since when an image is not named any more is not written down anywhere: the catalogs are the record. A
 //! catalog protects its images while it is published, while a reader holds it, and for the retention time after
 //! the next one was written. An image that no such catalog names goes when it is itself older than the retention
-//! time. So nothing has to be updated when a name is removed, and no crash can lose track.
+//! time. So nothing has to be updated when a name is removed, and no crash can lose track. Images that are named outside of
+//! catalogs, by what an operator may still choose, are said by the caller.
 //!
 //! A wrong clock makes this early or late, never unsafe: what is published or held stays at any time.
 
@@ -47,7 +48,7 @@ pub struct CollectReport {
     pub partials: u64,
     /// Images that nothing names, kept because a reader has them open.
     pub pinned: u64,
-    /// Images that nothing published names, kept because the retention time is not over.
+    /// Images that nothing published names, kept because the retention time is not over, or because something else names them.
     pub retained: u64,
     /// Files that cannot be opened, left alone: `verify` says what they are.
     pub unreadable: u64,
@@ -73,6 +74,16 @@ impl<D: Disk> Store<D> {
         now: SystemTime,
         retention: Retention,
     ) -> Result<CollectReport, StoreError> {
+        self.collect_all_but(now, retention, &BTreeSet::new())
+    }
+
+    /// The same, and leaves alone the images that are `named` elsewhere than in catalogs.
+    pub fn collect_all_but(
+        &self,
+        now: SystemTime,
+        retention: Retention,
+        named: &BTreeSet<ImageHash>,
+    ) -> Result<CollectReport, StoreError> {
         let _lock = self.lock()?;
         let mut report = CollectReport::default();
         let current = publish::load_published(&self.disk).map_err(StoreError::CurrentDamaged)?;
@@ -82,7 +93,7 @@ impl<D: Disk> Store<D> {
         report.images_skipped = judged
             .iter()
             .any(|catalog| catalog.pinned && catalog.snapshot.is_none());
-        let mut named = BTreeSet::new();
+        let mut named = named.clone();
         for catalog in judged.iter().filter(|catalog| catalog.protects) {
             named.extend(catalog.snapshot.iter().flat_map(Snapshot::images));
         }

@@ -1,6 +1,7 @@
 //! What a command does: the domain is called, and what it says is printed. Results go to standard output,
 //! warnings to standard error.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use daybreak_store::{Name, Reader, Reserve, Retention, Store};
+use daybreak_store::{ImageHash, Name, Reader, Reserve, Retention, Store};
 
 use super::args::{Args, Command};
 use super::backup;
@@ -20,6 +21,7 @@ use super::serve::serve;
 use super::terminals::terminals;
 use crate::backup::Restoring;
 use crate::configuration::ChangeError;
+use crate::database::Database;
 use crate::import::import;
 use crate::limits::WARNINGS_SHOWN_MAX;
 use crate::list::list;
@@ -55,7 +57,7 @@ pub fn run(args: &Args, stop: &Arc<AtomicBool>) -> Result<Exit> {
                 time: *retention,
                 ..Retention::default()
             };
-            run_gc(&existing(args)?, retention)
+            run_gc(&existing(args)?, &args.data, retention)
         }
         Command::Backup { images, output } => backup::run_backup(
             &existing(args)?,
@@ -230,12 +232,21 @@ fn run_verify(store: &Store, quarantine: bool, stop: &Arc<AtomicBool>) -> Result
     })
 }
 
-fn run_gc(store: &Store, retention: Retention) -> Result<Exit> {
-    let report = store.collect(SystemTime::now(), retention)?;
+fn run_gc(store: &Store, data: &Path, retention: Retention) -> Result<Exit> {
+    // What lost in a conflict may still be chosen. Only read: beside a process that has it open for changes.
+    let contested = match Database::beside(&data.join("config.db"))? {
+        Some(database) => database.contested_images()?,
+        None => BTreeSet::new(),
+    };
+    let contested = contested
+        .iter()
+        .map(|hash| ImageHash::from_bytes(hash.0))
+        .collect();
+    let report = store.collect_all_but(SystemTime::now(), retention, &contested)?;
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "{} images ({} octets), {} catalogs and {} partial files removed; {} images are still in retention, {} are \
+        "{} images ({} octets), {} catalogs and {} partial files removed; {} images are still in retention or a conflict, {} are \
          still being read",
         report.images,
         report.image_bytes,

@@ -3,6 +3,8 @@
 //! Each row has the position of its last write in the log of this server, its digest, and who sent it. A kind or a body that
 //! this version does not know is kept as it is: it may be a newer server's.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -123,6 +125,15 @@ impl Database {
                 bytes: row.get::<_, i64>(1)?.cast_unsigned(),
             })
         })?;
+        Ok(images.collect::<Result<_, _>>()?)
+    }
+
+    /// Every image that a row with a conflict names: whichever of its values is chosen, it can be served.
+    pub fn contested_images(&self) -> Result<BTreeSet<ImageHash>, DatabaseError> {
+        let query =
+            "SELECT DISTINCT hash FROM image_of JOIN object USING (kind, id) WHERE conflict = 1";
+        let mut statement = self.connection.prepare_cached(query)?;
+        let images = statement.query_map([], |row| Ok(ImageHash(row.get(0)?)))?;
         Ok(images.collect::<Result<_, _>>()?)
     }
 
