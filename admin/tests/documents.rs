@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use daybreak_admin::effective::ProblemCode;
 use daybreak_admin::events::KINDS;
-use daybreak_admin::http::{Code, document, routes};
+use daybreak_admin::http::{Code, Route, document, routes};
 use daybreak_admin::security::{BuiltInRole, Right};
 
 fn path(name: &str) -> PathBuf {
@@ -89,6 +89,17 @@ fn the_tables_of_codes_and_rights_are_those_of_the_code() {
     let problems =
         ProblemCode::ALL.map(|code| format!("| `{}` | {} |\n", code.word(), code.meaning()));
     let events = KINDS.map(|(kind, meaning)| format!("| `{kind}` | {meaning} |\n"));
+    let anywhere = routes().into_iter().filter(Route::changes_anywhere);
+    let anywhere = anywhere.map(|route| {
+        let Route {
+            method,
+            path,
+            summary,
+            ..
+        } = route;
+        format!("| `{method} {path}` | {summary} |\n")
+    });
+    let anywhere: String = anywhere.collect();
     let mut text = std::fs::read_to_string(path("api.md")).expect("docs/api.md");
     for (name, head, rows) in [
         (
@@ -110,6 +121,11 @@ fn the_tables_of_codes_and_rights_are_those_of_the_code() {
             "events",
             "| event | what it means |\n|---|---|\n",
             events.concat(),
+        ),
+        (
+            "changes anywhere",
+            "| address | what it does |\n|---|---|\n",
+            anywhere,
         ),
     ] {
         let (open, close) = (

@@ -341,6 +341,27 @@ fn c100_what_both_change_while_they_are_cut_is_a_conflict_and_nothing_is_lost() 
 }
 
 #[test]
+fn s14_two_that_speak_no_common_version_say_so_and_both_go_on_serving() {
+    let mut pair = Pair::new();
+    pair.cut();
+    let now = pair.now();
+    let later = Config {
+        versions: 2..=2,
+        ..Config::default()
+    };
+    pair.sides[1].session.configure(now, later);
+    pair.connect();
+    for (side, content) in pair.sides.iter().zip([b"of a", b"of b"]) {
+        side.import("kernel", content);
+    }
+    pair.settle();
+    for (side, content) in pair.sides.iter().zip([b"of a", b"of b"]) {
+        assert_eq!(side.session.state(), State::IncompatibleVersion);
+        assert_eq!(side.served("kernel").as_deref(), Some(&content[..]));
+    }
+}
+
+#[test]
 fn books_and_rows_go_on_after_a_restart() {
     let mut pair = Pair::new();
     let id = pair.sides[0]

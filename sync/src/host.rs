@@ -99,8 +99,8 @@ pub struct Taken {
     pub writes: Vec<Write>,
     /// Objects with a new conflict.
     pub conflicts: Vec<ObjectKey>,
-    /// Values that were dropped, because an object had too many.
-    pub dropped: usize,
+    /// Objects that had too many values, and how many of those that had lost were dropped.
+    pub dropped: Vec<(ObjectKey, usize)>,
     /// Stamps that were seen, for the own clock.
     pub latest: Option<Stamp>,
 }
@@ -169,7 +169,9 @@ pub fn take_in<E>(
         } else {
             Row::merged(before.as_ref(), theirs, heads)
         };
-        taken.dropped += merged.dropped;
+        if merged.dropped > 0 {
+            taken.dropped.push((theirs.key.clone(), merged.dropped));
+        }
         let Some(row) = merged.row.filter(|row| Some(row) != before.as_ref()) else {
             continue;
         };

@@ -31,8 +31,10 @@ pub struct Item {
     pub part: Part,
     /// Its name, for people.
     pub name: String,
-    /// What it says and which images it names.
-    pub body: Body,
+    /// What it says and which images it names; nothing: there is no such object, and only a conflict about that.
+    pub body: Option<Body>,
+    /// It has a conflict.
+    pub contested: bool,
 }
 
 /// All objects of one server, as they were at one moment.
@@ -47,9 +49,9 @@ pub struct Inventory {
 pub enum Action {
     /// Only the source has it.
     Add,
-    /// Both have it, and it is not the same.
+    /// Both have it, and it is not the same, or there is a conflict about it at the destination.
     Change,
-    /// Only the destination has it.
+    /// Only the destination has it, or a conflict about it.
     Delete,
 }
 
@@ -64,6 +66,8 @@ pub struct Difference {
     pub name: String,
     /// What happens to it.
     pub action: Action,
+    /// It has a conflict at the destination, which is settled by that.
+    pub contested: bool,
 }
 
 /// What would change. See the module.
@@ -117,19 +121,21 @@ impl Inventory {
         let items: BTreeMap<ObjectKey, Item> = items.into_iter().collect();
         let sum = items
             .iter()
-            .map(|(key, item)| digest(key, &item.body))
+            .map(|(key, item)| digest(key, item))
             .fold(Digest::default(), Digest::with);
         Inventory { items, sum }
     }
 }
 
-fn digest(key: &ObjectKey, body: &Body) -> Digest {
+fn digest(key: &ObjectKey, item: &Item) -> Digest {
     let mut hasher = blake3::Hasher::new();
-    for octets in [key.kind().as_bytes(), key.id().as_bytes(), &body.octets] {
+    let octets = item.body.as_ref().map_or(&[][..], |body| &body.octets);
+    for octets in [key.kind().as_bytes(), key.id().as_bytes(), octets] {
         hasher.update(&(octets.len() as u64).to_be_bytes());
         hasher.update(octets);
     }
-    for image in &*body.images {
+    hasher.update(&[item.contested.into(), item.body.is_some().into()]);
+    for image in item.body.iter().flat_map(|body| &*body.images) {
         hasher.update(&image.hash.0);
     }
     Digest::from_bytes(*hasher.finalize().as_bytes())
@@ -145,10 +151,14 @@ impl Plan {
             .chain(destination.items.keys())
             .collect();
         let difference = |key: &ObjectKey| {
-            let (item, action) = match (source.items.get(key), destination.items.get(key)) {
-                (Some(there), Some(here)) if there.body == here.body => return None,
-                (Some(there), Some(_)) => (there, Action::Change),
-                (Some(there), None) => (there, Action::Add),
+            let here = destination.items.get(key);
+            let contested = here.is_some_and(|here| here.contested);
+            let there = source.items.get(key).filter(|there| there.body.is_some());
+            let said = |item: Option<&Item>| item.and_then(|item| item.body.clone());
+            let (item, action) = match (there, here) {
+                _ if said(there) == said(here) && !contested => return None,
+                (Some(there), Some(here)) if here.body.is_some() => (there, Action::Change),
+                (Some(there), _) => (there, Action::Add),
                 (None, Some(here)) => (here, Action::Delete),
                 (None, None) => return None,
             };
@@ -157,6 +167,7 @@ impl Plan {
                 part: item.part,
                 name: item.name.clone(),
                 action,
+                contested,
             })
         };
         Plan {
@@ -209,7 +220,7 @@ impl Plan {
         now: Duration,
     ) -> Result<Run, OutOfDate> {
         self.check((source.sum, destination.sum))?;
-        let body = |key: &ObjectKey| source.items.get(key).map(|item| item.body.clone());
+        let body = |key: &ObjectKey| source.items.get(key).and_then(|item| item.body.clone());
         let steps: Vec<_> = self
             .differences
             .iter()
@@ -295,10 +306,11 @@ mod tests {
                 Part::Configuration
             },
             name: says.into(),
-            body: Body {
+            body: Some(Body {
                 octets: says.as_bytes().into(),
                 images: images.into(),
-            },
+            }),
+            contested: false,
         }
     }
 
@@ -357,6 +369,41 @@ mod tests {
             Plan::of(&source, &Inventory::of(result.items))
                 .differences
                 .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_conflict_at_the_destination_is_a_difference_and_what_the_source_says_settles_it() {
+        let contested = |item: Item| Item {
+            contested: true,
+            ..item
+        };
+        let deleted = Item {
+            body: None,
+            ..contested(item("deleted here and changed there", None))
+        };
+        let source = inventory(&[("a", contested(item("same", None))), ("b", deleted.clone())]);
+        let plan = Plan::of(&source, &source);
+        let shown: Vec<_> = plan
+            .differences
+            .iter()
+            .map(|difference| (difference.key.id(), difference.action, difference.contested))
+            .collect();
+        assert_eq!(
+            shown,
+            [("a", Action::Change, true), ("b", Action::Delete, true)]
+        );
+        let run = plan.confirm(&source, &source, Duration::ZERO);
+        let steps = run.expect("as it was").steps;
+        assert_eq!(steps[0].1, item("same", None).body);
+        assert_eq!(steps[1].1, None);
+        // One of the source alone is its own matter; one that was settled meanwhile is not what was looked at.
+        let settled = inventory(&[("a", item("same", None))]);
+        assert!(Plan::of(&source, &settled).differences.is_empty());
+        let now = Duration::ZERO;
+        assert_eq!(
+            plan.confirm(&source, &settled, now),
+            Err(OutOfDate::Destination)
         );
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::administration::{Administration, Api};
 use crate::client::{Client, Fetch};
+use crate::clock::MovedClock;
 use crate::host::Host;
 use crate::poll;
 use crate::site::{Engine, Site};
@@ -133,6 +134,13 @@ impl Server {
         self.administration = Some(self.site.administration_on(&http, &args));
     }
 
+    /// Starts it with a clock that the test moves.
+    pub fn start_by(&mut self, clock: &MovedClock) {
+        let (http, peer) = (self.http.to_string(), self.peer.to_string());
+        let args = ["--peer-listen", &peer, "--name", self.name];
+        self.administration = Some(self.site.administration_by(clock, &http, &args));
+    }
+
     /// Kills the administration (SIGKILL).
     pub fn kill(&mut self) {
         self.administration.take().expect("it runs").kill();
@@ -229,13 +237,18 @@ impl Server {
 
     /// Waits until the engine serves this under this name.
     pub fn wait_until_served(&self, name: &str, content: &[u8]) {
+        self.wait_until_served_one_of(name, &[content]);
+    }
+
+    /// Waits until the engine serves one of these under this name.
+    pub fn wait_until_served_one_of<C: AsRef<[u8]>>(&self, name: &str, contents: &[C]) {
         poll::until(&format!("{name} on {}", self.name), PATIENCE, || {
             let fetch = Fetch::new(Client::Curl, self.tftp);
             let fetch = self.site.host().map_or(fetch, |host| fetch.inside(host));
             fetch
                 .run(name)
                 .content
-                .filter(|served| served == content)
+                .filter(|served| contents.iter().any(|one| one.as_ref() == served))
                 .map(drop)
         });
     }
@@ -245,6 +258,21 @@ impl Server {
     pub fn terminal(&self, id: &str) -> Option<Value> {
         let answer = self.api().get(&format!("/api/v1/terminals/{id}"));
         (answer.status == 200).then(|| answer.json()["body"].clone())
+    }
+
+    /// Switches automatic synchronization of this server and `other` off, or on again. Each hears nothing of the other while it is off.
+    pub fn switch_synchronization(&self, other: &Server, enabled: bool) {
+        let setting = "/api/v1/settings/synchronization";
+        let value = json!({"key": "synchronization", "value": {"enabled": enabled}});
+        // Switched off on one, it is so on both.
+        let asked = [self, other].into_iter().take(if enabled { 2 } else { 1 });
+        for server in asked {
+            let answer = server.api().send("PUT", setting, &value);
+            assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+        }
+        for server in [self, other].into_iter().filter(|_| !enabled) {
+            server.wait_for_state("disabled");
+        }
     }
 
     /// Uploads a file.

@@ -136,13 +136,18 @@ impl Site {
         Administration::of(process, self.host.clone())
     }
 
-    /// The same on a free port, going by a clock that the test moves.
+    /// The same, going by a clock that the test moves.
     #[must_use]
-    pub fn administration_by(&self, clock: &MovedClock) -> Administration {
+    pub fn administration_by(
+        &self,
+        clock: &MovedClock,
+        address: &str,
+        args: &[&str],
+    ) -> Administration {
         let mut command = self.command("daybreak-admin");
         clock.rule(&mut command);
         command.arg("--data").arg(&self.data);
-        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command.args(["serve", "--listen", address]).args(args);
         let process = Process::start("daybreak-admin", command);
         Administration::of(process, self.host.clone())
     }

@@ -191,7 +191,7 @@ fn a_seat_outlives_the_licence_and_a_template_of_the_site_gives_none() {
 fn an_expiry_a_clock_set_back_and_a_lost_file_refuse_nobody_who_holds_a_seat_and_are_warned_of() {
     let site = Site::new();
     let clock = MovedClock::ahead(0);
-    let administration = site.administration_by(&clock);
+    let administration = site.administration_by(&clock, "127.0.0.1:0", &[]);
     let engine = site.engine(&[]);
     let api = administration.set_up();
     let vendor = Vendor::new();
@@ -293,7 +293,7 @@ fn a_terminal_that_nobody_saw_for_the_days_of_the_setting_makes_room_for_one_tha
     let site = Site::new();
     // Forty days ago.
     let clock = MovedClock::ahead(-40);
-    let administration = site.administration_by(&clock);
+    let administration = site.administration_by(&clock, "127.0.0.1:0", &[]);
     let engine = site.engine(&[]);
     let api = administration.set_up();
     let vendor = Vendor::new();

@@ -1,6 +1,8 @@
 //! Synchronization by hand, on the real programs: a plan that is looked at, a run that does it, in either direction, also with a server
-//! that is not of the pair.
+//! that is not of the pair; and what is chosen by hand where both servers have changed something at once.
 
+use daybreak_sync::limits::VALUES_MAX;
+use daybreak_tests::content::octets;
 use daybreak_tests::pair::{PATIENCE, Server, pair, terminal};
 use daybreak_tests::poll;
 use serde_json::{Value, json};
@@ -27,6 +29,38 @@ fn restore(server: &Server, backup: &str) {
     wait_until("done");
 }
 
+/// The identifiers of its licences.
+fn licences(server: &Server) -> Vec<Value> {
+    let listed = server.api().get("/api/v1/licences").expect(200).json();
+    let listed = listed["items"].as_array().expect("items").iter();
+    let ids: Vec<_> = listed.map(|licence| licence["id"].clone()).collect();
+    assert!(!ids.is_empty());
+    ids
+}
+
+/// What would change.
+fn planned(server: &Server, wanted: &Value) -> Value {
+    let plan = server.api().send("POST", "/api/v1/sync/plans", wanted);
+    plan.expect(201).json()
+}
+
+/// Confirms it, and gives where it is to be looked at.
+fn begun(server: &Server, plan: &Value) -> String {
+    let wanted = json!({"plan": plan["id"]});
+    let run = server.api().send("POST", "/api/v1/sync/runs", &wanted);
+    let id = run.expect(202).json()["id"].clone();
+    format!("/api/v1/sync/runs/{}", id.as_str().expect("an id"))
+}
+
+/// Confirms it, and gives how that ended.
+fn run_of(server: &Server, plan: &Value) -> Value {
+    let path = begun(server, plan);
+    poll::until("the end of the run", PATIENCE, || {
+        let run = server.api().get(&path).expect(200).json();
+        (run["state"] != "running").then_some(run)
+    })
+}
+
 #[test]
 fn a_server_is_made_the_same_as_the_other_by_hand_and_a_stale_plan_is_refused() {
     let (a, b) = (Server::new("a"), Server::new("b"));
@@ -43,11 +77,7 @@ fn a_server_is_made_the_same_as_the_other_by_hand_and_a_stale_plan_is_refused() 
     b.upload("old.bin", b"only here");
     let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
     let other = b.api().create("/api/v1/terminals", &terminal("other", 2));
-    let plan = |server: &Server| -> Value {
-        let wanted = json!({"source": "partner"});
-        let plan = server.api().send("POST", "/api/v1/sync/plans", &wanted);
-        plan.expect(201).json()
-    };
+    let plan = |server: &Server| planned(server, &json!({"source": "partner"}));
     let stale = plan(&b);
     assert_eq!(
         (&stale["source"], &stale["destination"]),
@@ -74,23 +104,7 @@ fn a_server_is_made_the_same_as_the_other_by_hand_and_a_stale_plan_is_refused() 
 
     // Somebody changes something before it is confirmed: nothing is done.
     let two = b.api().create("/api/v1/terminals", &terminal("two", 3));
-    let run = |plan: &Value| -> Value {
-        let run = b
-            .api()
-            .send("POST", "/api/v1/sync/runs", &json!({"plan": plan["id"]}));
-        let id = run.expect(202).json()["id"]
-            .as_str()
-            .expect("an id")
-            .to_owned();
-        poll::until("the end of the run", PATIENCE, || {
-            let run = b
-                .api()
-                .get(&format!("/api/v1/sync/runs/{id}"))
-                .expect(200)
-                .json();
-            (run["state"] != "running").then_some(run)
-        })
-    };
+    let run = |plan: &Value| run_of(&b, plan);
     let refused = run(&stale);
     assert_eq!(refused["state"], "failed");
     assert!(
@@ -104,8 +118,12 @@ fn a_server_is_made_the_same_as_the_other_by_hand_and_a_stale_plan_is_refused() 
         b.terminal(&other).is_some() && b.terminal(&two).is_some() && b.terminal(&one).is_none()
     );
 
+    // Each has a licence of its own, and keeps it.
+    let [of_a, of_b] = [&a, &b].map(licences);
+    assert_ne!(of_a, of_b);
     let done = run(&plan(&b));
     assert_eq!(done["state"], "done", "{done}");
+    assert_eq!([of_a, of_b], [&a, &b].map(licences));
     assert_eq!(
         (&done["objects_done"], &done["bytes_done"]),
         (&done["objects"], &done["bytes"])
@@ -184,20 +202,8 @@ fn by_hand_either_direction_is_chosen_and_a_third_server_may_be_listed() {
     let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
     let other = c.api().create("/api/v1/terminals", &terminal("other", 2));
 
-    let plan = |server: &Server, wanted: Value| {
-        let plan = server.api().send("POST", "/api/v1/sync/plans", &wanted);
-        plan.expect(201).json()
-    };
-    let run = |server: &Server, plan: &Value| -> Value {
-        let wanted = json!({"plan": plan["id"]});
-        let run = server.api().send("POST", "/api/v1/sync/runs", &wanted);
-        let id = run.expect(202).json()["id"].clone();
-        let path = format!("/api/v1/sync/runs/{}", id.as_str().expect("an id"));
-        poll::until("the end of the run", PATIENCE, || {
-            let run = server.api().get(&path).expect(200).json();
-            (run["state"] != "running").then_some(run)
-        })
-    };
+    let plan = |server: &Server, wanted: Value| planned(server, &wanted);
+    let run = run_of;
     let to_c = json!({"source": "this", "destination": of_c});
     let stale = plan(&a, to_c.clone());
     assert_eq!(
@@ -248,4 +254,167 @@ fn by_hand_either_direction_is_chosen_and_a_third_server_may_be_listed() {
     let unknown = json!({"source": of_c});
     let refused = a.api().send("POST", "/api/v1/sync/plans", &unknown);
     assert_eq!(refused.expect(409).json()["code"], "not_paired");
+}
+
+#[test]
+fn conflicts_of_a_pair_are_settled_by_hand_and_automatic_synchronization_goes_on_from_that() {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
+    let two = a.api().create("/api/v1/terminals", &terminal("two", 2));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let path = |id: &str| format!("/api/v1/terminals/{id}");
+    let change = |server: &Server, id: &str, name: &str, number| {
+        let changed = terminal(name, number);
+        let changed = server.api().send("PUT", &path(id), &changed);
+        changed.expect(200);
+    };
+    a.switch_synchronization(&b, false);
+    change(&a, &one, "uno", 1);
+    change(&b, &one, "eins", 1);
+    change(&b, &two, "zwei", 2);
+    a.api().delete(&path(&two)).expect(204);
+    a.switch_synchronization(&b, true);
+    for server in [&a, &b] {
+        server.wait_for_state("conflict");
+    }
+
+    // Both hold the same, and what somebody has to look at is what differs.
+    let plan = planned(&b, &json!({"source": "partner"}));
+    let shown = |of: &str| -> Vec<Value> {
+        let items = plan["differences"].as_array().expect("differences");
+        let shown = items.iter().filter(|item| item["conflict"] == true);
+        shown.map(|item| item[of].clone()).collect()
+    };
+    assert_eq!(plan["total"], 2, "{plan}");
+    let mut actions = shown("action");
+    actions.sort_by_key(Value::to_string);
+    assert_eq!(actions, [json!("change"), json!("delete")], "{plan}");
+    assert!(shown("name").contains(&json!("zwei")), "{plan}");
+    let done = run_of(&b, &plan);
+    assert_eq!(done["state"], "done", "{done}");
+    let three = a.api().create("/api/v1/terminals", &terminal("three", 3));
+    for server in [&a, &b] {
+        poll::until("what is made afterwards", PATIENCE, || {
+            server.terminal(&three)
+        });
+        server.wait_for_state("in-sync");
+        let conflicts = server.api().get("/api/v1/sync/conflicts").expect(200);
+        assert_eq!(conflicts.json()["total"], 0);
+        assert_eq!(server.terminal(&one).expect("there")["name"], "eins");
+        assert!(server.terminal(&two).is_none());
+    }
+    assert_eq!(planned(&b, &json!({"source": "partner"}))["total"], 0);
+}
+
+#[test]
+fn a_server_that_is_killed_in_the_middle_of_a_run_is_as_it_was_before_or_as_it_is_to_be() {
+    const PARTS: u64 = 4;
+    let (a, mut b) = (Server::new("a"), Server::new("b"));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    a.switch_synchronization(&b, false);
+    let image = octets(1, 40_000_000);
+    a.upload("large", &image);
+    for number in 1..10 {
+        let name = format!("t{number}");
+        let _ = a
+            .api()
+            .create("/api/v1/terminals", &terminal(&name, number));
+    }
+    let _ = b.api().create("/api/v1/terminals", &terminal("here", 99));
+    let names = |server: &Server| -> Vec<String> {
+        let terminals = server.api().get("/api/v1/terminals?limit=500").expect(200);
+        let terminals = terminals.json();
+        let items = terminals["items"].as_array().expect("items").iter();
+        let mut names: Vec<_> = items.map(|item| item["body"]["name"].to_string()).collect();
+        names.sort();
+        names
+    };
+    let (before, after) = (names(&b), names(&a));
+    let from_a = json!({"source": "partner"});
+    for part in 0..=PARTS {
+        let path = begun(&b, &planned(&b, &from_a));
+        poll::until("a part of the run", PATIENCE, || {
+            let run = b.api().get(&path).expect(200).json();
+            let [done, all] = ["bytes_done", "bytes"].map(|of| run[of].as_u64().expect("octets"));
+            let is_far = done * PARTS >= all * part;
+            (is_far || run["state"] != "running").then_some(())
+        });
+        b.kill();
+        b.start();
+        let now = names(&b);
+        assert!(now == before || now == after, "{now:?}");
+    }
+    let done = run_of(&b, &planned(&b, &from_a));
+    assert_eq!(done["state"], "done", "{done}");
+    assert_eq!(names(&b), after);
+    b.wait_until_served("large", &image);
+}
+
+#[test]
+fn c100_a_file_that_lost_a_conflict_is_served_when_it_is_chosen_also_after_a_collection() {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    a.switch_synchronization(&b, false);
+    a.upload("kernel", b"of a, and first");
+    b.upload("kernel", b"of b, and later");
+    a.switch_synchronization(&b, true);
+    for server in [&a, &b] {
+        server.wait_for_state("conflict");
+        server.wait_until_served("kernel", b"of b, and later");
+        let gc = server.site().admin(&["gc", "--retention", "0s"]);
+        assert!(gc.status.success(), "{gc:?}");
+    }
+    let conflicts = a.api().get("/api/v1/sync/conflicts").expect(200).json();
+    let conflict = &conflicts["items"][0];
+    assert_eq!(conflict["values"][1]["body"]["bytes"], 15, "{conflicts}");
+    let choice = json!({
+        "kind": conflict["kind"], "id": conflict["id"], "revision": conflict["revision"], "choice": 1,
+    });
+    let chosen = a.api().send("POST", "/api/v1/sync/conflicts", &choice);
+    chosen.expect(204);
+    for server in [&a, &b] {
+        server.wait_until_served("kernel", b"of a, and first");
+        server.wait_for_state("in-sync");
+    }
+}
+
+#[test]
+fn what_does_not_fit_into_an_object_any_more_is_told_among_the_events() {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    let path = format!("/api/v1/terminals/{one}");
+    // Each round leaves one more that lost, and nobody ever chooses.
+    for round in 1..=VALUES_MAX {
+        a.switch_synchronization(&b, false);
+        for (server, name) in [(&a, "of-a"), (&b, "of-b")] {
+            let name = format!("{name}-{round}");
+            let changed = server.api().send("PUT", &path, &terminal(&name, 1));
+            changed.expect(200);
+        }
+        a.switch_synchronization(&b, true);
+        for server in [&a, &b] {
+            server.wait_for_state("conflict");
+        }
+    }
+    let told = poll::until("it is told", PATIENCE, || {
+        let events = [&a, &b].map(|server| {
+            let events = server.api().get("/api/v1/events?kind=pair").expect(200);
+            events.json()["items"].as_array().expect("items").clone()
+        });
+        let mut events = events.into_iter().flatten();
+        events.find(|event| event["details"]["what"] == "values-dropped")
+    });
+    assert_eq!(told["details"]["id"], one.as_str(), "{told}");
+    assert_eq!(told["details"]["values"], 1, "{told}");
+    for server in [&a, &b] {
+        let conflicts = server.api().get("/api/v1/sync/conflicts").expect(200);
+        let conflicts = conflicts.json();
+        let values = conflicts["items"][0]["values"].as_array().expect("values");
+        assert_eq!(values.len(), VALUES_MAX, "{conflicts}");
+    }
 }

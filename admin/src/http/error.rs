@@ -76,6 +76,7 @@ codes! {
     NotReplaceable "not_replaceable" 409 "make the terminal replaceable first, or take another one",
     Paired "paired" 409 "un-pair first: DELETE /api/v1/sync/pairing",
     NotPaired "not_paired" 409 "check that both servers run and reach each other, and show a new code",
+    IncompatibleVersion "incompatible_version" 409 "install the same version of the software on both servers",
     MirroredSecondary "mirrored_secondary" 409 "make the change on the primary; if that is dead, un-pair here, or pair a new server",
     Online "online" 409 "switch the old unit off, and wait: two minutes, or until a report of it is overdue",
     OtherModel "other_model" 409 "take a unit of the same model, or allow others by replace_same_model",

@@ -22,7 +22,7 @@ use crate::security::{Credential, Identity, Right};
 /// The header that a change by a session must have.
 pub(super) const HEADER: &str = "x-daybreak-request";
 
-/// What is changed on this server alone, also where the configuration is changed on the other one.
+/// What is changed on this server alone, also where the configuration is changed on the other one. `docs/api.md` lists the routes.
 const CHANGED_ANYWHERE: [&str; 5] = [
     "/api/v1/licences",
     "/api/v1/session",
@@ -32,11 +32,20 @@ const CHANGED_ANYWHERE: [&str; 5] = [
     "/api/v1/sync",
 ];
 
-fn is_beneath(path: &str, of: &str) -> bool {
-    let rest = path.strip_prefix(of);
-    // The password is a part of the user, whom both servers keep.
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        && path != "/api/v1/session/password"
+/// What is beneath these, and changes the configuration all the same. The password is a part of the user, whom both servers keep.
+const CHANGED_ON_PRIMARY: [&str; 3] = [
+    "/api/v1/session/password",
+    "/api/v1/sync/conflicts",
+    "/api/v1/sync/runs",
+];
+
+/// Whether a change at this address is one that a server makes where the configuration is changed on the other one.
+pub(super) fn is_changed_anywhere(path: &str) -> bool {
+    let is_beneath = |of: &&str| {
+        let rest = path.strip_prefix(of);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    CHANGED_ANYWHERE.iter().any(is_beneath) && !CHANGED_ON_PRIMARY.contains(&path)
 }
 
 /// Who may use a route.
@@ -96,11 +105,7 @@ fn admit(
             "a change by a session needs the header X-Daybreak-Request",
         ));
     }
-    if !safe
-        && !CHANGED_ANYWHERE
-            .iter()
-            .any(|path| is_beneath(request.path(), path))
-    {
+    if !safe && !is_changed_anywhere(request.path()) {
         let state = request.app_data::<actix_web::web::Data<State>>();
         let primary = state.and_then(|state| state.configuration.primary_elsewhere());
         if let Some(primary) = primary {

@@ -10,7 +10,7 @@ use super::request::{self, Body as RequestBody};
 use super::state::State;
 use crate::kind::{Body, Kind};
 use crate::licences::{self, InstallError, Installed, Known, SeatError};
-use crate::licensing::{Agreement, Count, Product, ProductLicence, Redundancy, Standing};
+use crate::licensing::{Count, Product, ProductLicence, Redundancy, Standing};
 use crate::security::Identity;
 use crate::site::Site;
 
@@ -261,12 +261,6 @@ impl LicensingView {
             installation: Some(licences.installation().to_string()),
             licensed: status.licensed,
         };
-        let (agreement, differences) = match &status.agreement {
-            Agreement::Alone => ("alone", Vec::new()),
-            Agreement::Unknown => ("unknown", Vec::new()),
-            Agreement::Agrees => ("agrees", Vec::new()),
-            Agreement::Differs(what) => ("differs", what.clone()),
-        };
         let inactive = status.licences.iter();
         let inactive = inactive.filter(|(_, standing)| *standing != Standing::Active);
         LicensingView {
@@ -303,8 +297,8 @@ impl LicensingView {
             servers: std::iter::once(this).chain(partner).collect(),
             moved_from: licences.moved_from().map(|id| id.to_string()),
             expires_ms: status.expires_ms,
-            agreement,
-            differences,
+            agreement: status.agreement.word(),
+            differences: status.agreement.differences().to_vec(),
             warnings: status.warnings.iter().map(ToString::to_string).collect(),
             vendor_keys: known.vendors.iter().map(ToString::to_string).collect(),
         }

@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use super::error::{ApiError, Code};
 use super::request::{self, Body};
 use super::state::State;
-use crate::configuration::ChangeError;
 use crate::limits::DIFFERENCES_SHOWN_MAX;
 use crate::peer::manual::{ManualError, Overwritten, With};
 use crate::peer::{Planned, Running};
@@ -78,9 +77,9 @@ pub(super) struct CountView {
     part: &'static str,
     /// Only the source has them.
     add: usize,
-    /// Both have them, and they are not the same.
+    /// Both have them, and they are not the same, or there is a conflict about them at the destination.
     change: usize,
-    /// Only the destination has them.
+    /// Only the destination has them, or a conflict about them.
     delete: usize,
 }
 
@@ -97,6 +96,8 @@ pub(super) struct DifferenceView {
     part: &'static str,
     /// `add`, `change` or `delete`.
     action: &'static str,
+    /// Both servers of a pair have changed it at once, and what is said here settles that.
+    conflict: bool,
 }
 
 /// Which plan is to be done.
@@ -143,6 +144,7 @@ impl From<ManualError> for ApiError {
             ManualError::Other(_) | ManualError::EndUnknown(_) | ManualError::NoImage(_) => {
                 ApiError::new(Code::NotPaired, message)
             }
+            ManualError::Version => ApiError::new(Code::IncompatibleVersion, message),
             ManualError::OutOfDate(_) => ApiError::new(Code::Stale, message),
             ManualError::Running | ManualError::Ending => ApiError::new(Code::Busy, message),
             ManualError::Host(_) => ApiError::internal(&message),
@@ -185,6 +187,7 @@ fn plan_view(number: u64, planned: &Planned) -> PlanView {
             Action::Change => "change",
             Action::Delete => "delete",
         },
+        conflict: difference.contested,
     });
     PlanView {
         id: number.to_string(),
@@ -229,9 +232,6 @@ pub(super) async fn run(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    if let Some(primary) = state.configuration.primary_elsewhere() {
-        return Err(ChangeError::Secondary(primary).into());
-    }
     let NewRun { plan } = request::typed(&request, body)?;
     let kept = plan
         .parse()

@@ -5,6 +5,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use actix_web::{HttpRequest, HttpResponse, web};
 use daybreak_sync::policy::{Mode as PairMode, Refusal};
 use daybreak_sync::session::{Progress, State as PairState};
+use daybreak_sync::wire::VERSIONS;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -35,6 +36,12 @@ pub(super) struct SyncView {
     editable: bool,
     /// The name of this server.
     name: String,
+    /// The version of its software.
+    software: &'static str,
+    /// The versions of the messages between the two.
+    protocol: ProtocolView,
+    /// Whether both have the same licences.
+    licences: LicenceAgreement,
     /// What the other server knows this one by.
     fingerprint: String,
     /// Where this server listens for the other one; `null`: it does not, since there is none and no code is shown.
@@ -59,6 +66,26 @@ pub(super) struct SyncView {
     last_in_sync_ms: Option<u64>,
     /// Why there is no connection, if that is known.
     trouble: Option<String>,
+}
+
+/// The versions of the messages between two servers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProtocolView {
+    /// The oldest that this server speaks.
+    oldest: u16,
+    /// The newest.
+    newest: u16,
+    /// The one that both speak; `null`: there is no connection, or none in common.
+    spoken: Option<u16>,
+}
+
+/// Whether both servers have the same licences.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LicenceAgreement {
+    /// `alone`, `unknown` (the other one has not told), `agrees` or `differs`.
+    agreement: &'static str,
+    /// What is different.
+    differences: Vec<String>,
 }
 
 /// What is to be done until both hold the same.
@@ -166,6 +193,7 @@ impl From<PairingError> for ApiError {
             PairingError::Paired(_) | PairingError::TooMany => ApiError::new(Code::Paired, message),
             PairingError::Kept(_) => ApiError::internal(&message),
             PairingError::Ending => ApiError::new(Code::Busy, message),
+            PairingError::Version => ApiError::new(Code::IncompatibleVersion, message),
             PairingError::Refused
             | PairingError::Impostor
             | PairingError::Malformed
@@ -264,6 +292,16 @@ pub(super) async fn status(state: web::Data<State>) -> HttpResponse {
         role: status.pair.role,
         editable: state.configuration.primary_elsewhere().is_none(),
         name: status.name.clone(),
+        software: env!("CARGO_PKG_VERSION"),
+        protocol: ProtocolView {
+            oldest: *VERSIONS.start(),
+            newest: *VERSIONS.end(),
+            spoken: session.and_then(|session| session.version),
+        },
+        licences: LicenceAgreement {
+            agreement: status.licences.word(),
+            differences: status.licences.differences().to_vec(),
+        },
         fingerprint: status.fingerprint.clone(),
         listening: status.listening.map(|address| address.to_string()),
         code_until_ms: status.code_until_ms,

@@ -44,6 +44,13 @@ pub(super) fn add(text: &mut String, status: &LinkStatus) -> fmt::Result {
         "1 if this server is paired with another one",
         paired,
     );
+    if let Some(agrees) = status.licences.agrees() {
+        gauge(
+            "licences_agree",
+            "1 if both servers have the same licences",
+            agrees.into(),
+        );
+    }
     if let Some(session) = session {
         let to_go = &session.progress;
         gauge(

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use actix_web::http::Method;
 use actix_web::{Resource, Route as Handler, web};
 
-use super::guard::{Access, guard};
+use super::guard::{Access, guard, is_changed_anywhere};
 use super::{
     accounts, bulk, dhcp, docs, events, files, objects, page, sync, units, uploads, views,
 };
@@ -32,6 +32,15 @@ pub struct Route {
     /// The kind of object that it is about, if it is one.
     pub kind: Option<Kind>,
     handler: Rc<dyn Fn() -> Handler>,
+}
+
+impl Route {
+    /// Whether it changes something, and may also on a server whose configuration is changed on the other one of its pair.
+    #[must_use]
+    pub fn changes_anywhere(&self) -> bool {
+        let changes = self.method != Method::GET;
+        changes && (self.access == Access::Public || is_changed_anywhere(&self.path))
+    }
 }
 
 /// Every route.

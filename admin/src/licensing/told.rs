@@ -149,6 +149,38 @@ pub enum Agreement {
     Differs(Vec<String>),
 }
 
+impl Agreement {
+    /// Its word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Agreement::Alone => "alone",
+            Agreement::Unknown => "unknown",
+            Agreement::Agrees => "agrees",
+            Agreement::Differs(_) => "differs",
+        }
+    }
+
+    /// Whether they have, if that is known.
+    #[must_use]
+    pub const fn agrees(&self) -> Option<bool> {
+        match self {
+            Agreement::Alone | Agreement::Unknown => None,
+            Agreement::Agrees => Some(true),
+            Agreement::Differs(_) => Some(false),
+        }
+    }
+
+    /// What is different.
+    #[must_use]
+    pub fn differences(&self) -> &[String] {
+        match self {
+            Agreement::Differs(differences) => differences,
+            _ => &[],
+        }
+    }
+}
+
 pub(super) fn agreement(ours: &ToldLicences, pair: Option<&PairView>) -> Agreement {
     let Some(pair) = pair else {
         return Agreement::Alone;

@@ -2,6 +2,7 @@
 
 mod connections;
 mod licences;
+mod notes;
 mod orders;
 mod replaced;
 
@@ -12,9 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use daybreak_sync::host::HostError;
 use daybreak_sync::limits::HORIZON;
-use daybreak_sync::policy::Refusal;
 use daybreak_sync::session::{Config, Event, Now, Session, State};
-use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -90,6 +89,8 @@ pub(super) struct Driver {
     /// What the other server told last of its licences, and where that is kept.
     told_of_licences: Option<Told>,
     told_file: ToldFile,
+    /// Whether operators were told last that both have the same licences.
+    told_of_agreement: Option<bool>,
     /// What it was told of the licences of this one, by this connection; it may have to be told more.
     telling: Option<Telling>,
     licences_due: bool,
@@ -135,6 +136,7 @@ impl Driver {
         (tells, desk): (Tells, Arc<Desk>),
     ) -> Self {
         let now = Instant::now();
+        let told_of_agreement = licences.known().status.agreement.agrees();
         let told_file = ToldFile::of(&settings.data.join("keys"));
         let wanted = configuration.site().synchronization().enabled;
         let mut driver = Driver {
@@ -153,6 +155,7 @@ impl Driver {
             tells,
             desk,
             told: "disconnected",
+            told_of_agreement,
             telling: None,
             licences_due: false,
             offered: Vec::new(),
@@ -449,85 +452,11 @@ impl Driver {
         }
     }
 
-    fn take_note(&mut self, event: Event) {
-        match event {
-            Event::State(state) => {
-                tracing::debug!(?state, "the pair");
-                self.tell_of(&state);
-            }
-            Event::Applied { objects } => {
-                self.counts.objects += objects as u64;
-                tracing::debug!(objects, "changes of the other server are here");
-            }
-            Event::Conflict(key) => {
-                self.counts.conflicts += 1;
-                let what = json!({"what": "conflict", "kind": key.kind(), "id": key.id()});
-                self.notice(what);
-                tracing::warn!(object = %key, "changed on both servers; the later change is in force, the other is kept");
-            }
-            Event::Dropped { values } => {
-                self.counts.dropped += values as u64;
-                tracing::warn!(
-                    values,
-                    "too many unanswered conflicts of one object: the oldest were dropped"
-                );
-            }
-            Event::TailLost { told, found } => {
-                self.counts.tails_lost += 1;
-                let lost = told.position.saturating_sub(found.position);
-                self.notice(json!({"what": "changes-lost", "changes": lost}));
-                tracing::error!(
-                    told = told.position,
-                    found = found.position,
-                    "this server's disk has lost changes that the other server had heard of; everything is compared"
-                );
-            }
-            Event::Fetched(image) => {
-                self.counts.images += 1;
-                tracing::info!(image = %image.hash, bytes = image.bytes, "an image came from the other server");
-            }
-            Event::Unavailable(image) => {
-                tracing::warn!(image = %image.hash, "the other server does not have this image whole");
-            }
-            Event::Unequal => {
-                self.notice(json!({"what": "unequal"}));
-                tracing::error!(
-                    "the two servers hold different things and cannot tell why; everything is compared"
-                );
-            }
-            Event::Skew(skew_ms) => {
-                self.notice(json!({"what": "clock-skew", "skew_ms": skew_ms}));
-                tracing::warn!(skew_ms, "the clocks of the two servers differ");
-            }
-        }
-    }
-
-    fn notice(&self, details: serde_json::Value) {
-        (self.tells.noticed)(EventRow::of_pair(self.configuration.now_ms(), details));
-    }
-
-    /// Operators are told whether the two speak to each other, not of every change on its way.
-    fn tell_of(&mut self, state: &State) {
-        let (word, why) = match state {
-            State::PeerUnreachable | State::WaitingForPeer => ("disconnected", None),
-            State::Disabled => ("disabled", None),
-            State::DisabledThere => ("disabled", Some(Refusal::Off.to_string())),
-            State::IncompatibleVersion => ("incompatible-version", None),
-            State::Refused(refusal) => ("refused", Some(refusal.to_string())),
-            State::Error(why) => ("error", Some(why.clone())),
-            State::InSync | State::Conflict { .. } => ("in-sync", None),
-            // On its way to one of the others.
-            State::Comparing | State::Syncing { .. } | State::Behind | State::Ahead => return,
-        };
-        if std::mem::replace(&mut self.told, word) != word {
-            tracing::info!(state = word, why, "the pair");
-            self.notice(json!({"what": word, "why": why}));
-        }
-    }
-
     fn show(&mut self) {
         let session = self.session.as_ref().map(Session::status);
         let connected = self.connection.is_some();
+        let licences = self.licences.known().status.agreement.clone();
+        self.tell_of_agreement(&licences);
         self.status.store(Arc::new(LinkStatus {
             fingerprint: self.key.public().fingerprint(),
             name: self.settings.name.clone(),
@@ -535,6 +464,7 @@ impl Driver {
             listening: self.listening(),
             code_until_ms: self.shown.until().map(|(_, until_ms)| until_ms),
             session,
+            licences,
             trouble: self.trouble.clone().filter(|_| !connected),
             counts: self.counts,
         }));

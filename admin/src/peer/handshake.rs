@@ -11,7 +11,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::key::{NodeKey, PublicKey};
 use super::pairing::{
-    Channel, Code, Introduction, PairingError, Prover, exported, read_introduction,
+    Channel, Code, INCOMPATIBLE, Introduction, PairingError, Prover, exported, read_introduction,
     send_introduction,
 };
 use super::tls::{self, Purpose, Trust, key_of};
@@ -173,16 +173,16 @@ impl Reception {
         let purpose = {
             let hello = start.client_hello();
             let said: Vec<&[u8]> = hello.alpn().into_iter().flatten().collect();
-            let purposes = [
-                Purpose::Pairing,
-                Purpose::Listing,
-                Purpose::Manual,
-                Purpose::Overwrite,
-                Purpose::Replaced,
-            ];
-            let mut purposes = purposes.into_iter();
+            let mut purposes = Purpose::ALL.into_iter();
             let named = purposes.find(|purpose| said.contains(&purpose.protocol()));
-            named.unwrap_or(Purpose::Link)
+            let ours = said.iter().any(|said| said.starts_with(tls::PROTOCOLS));
+            (named.is_some() || !ours).then_some(named.unwrap_or(Purpose::Link))
+        };
+        let Some(purpose) = purpose else {
+            // A server of another version: TLS says so by an alert of its own, whoever it is.
+            let config = tls::server(&self.key, Trust::Known(Vec::new()), Purpose::Link)?;
+            start.into_stream(config).await?;
+            return Err(PairingError::Version);
         };
         if !matches!(purpose, Purpose::Pairing | Purpose::Listing) {
             let mut known: Vec<PublicKey> = self.partner.iter().cloned().collect();
@@ -256,8 +256,19 @@ pub(super) async fn dial(key: NodeKey, partner: PublicKey, address: String) -> E
             key: partner,
             stream,
         },
-        Err(why) => Established::Failed(why),
+        Err(error) => Established::Failed(error.to_string()),
     }
+}
+
+/// Why there is no connection to the other server.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unconnected {
+    /// It is there, and of another version.
+    #[error("{0}: {INCOMPATIBLE}")]
+    Version(String),
+    /// Anything else.
+    #[error("{0}: {1}")]
+    Other(String, String),
 }
 
 /// Connects to the other server, for this purpose.
@@ -266,26 +277,25 @@ pub(super) async fn connect(
     partner: &PublicKey,
     address: &str,
     purpose: Purpose,
-) -> Result<Box<dyn Stream>, String> {
+) -> Result<Box<dyn Stream>, Unconnected> {
+    let other = |why: &dyn core::fmt::Display| Unconnected::Other(address.into(), why.to_string());
     let dialing = async {
-        let stream = TcpStream::connect(address)
-            .await
-            .map_err(|error| error.to_string())?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.map_err(|error| other(&error))?;
+        stream.set_nodelay(true).map_err(|error| other(&error))?;
         let trust = Trust::Known(vec![partner.clone()]);
-        let config = tls::client(key, trust, purpose).map_err(|error| error.to_string())?;
+        let config = tls::client(key, trust, purpose).map_err(|error| other(&error))?;
         let connecting = TlsConnector::from(config).connect(tls::server_name(), stream);
-        connecting.await.map_err(|error| {
-            format!("what answers there is not the other server of this pair ({error})")
+        connecting.await.map_err(|error| match &error {
+            error if tls::is_other_version(error) => Unconnected::Version(address.into()),
+            error => other(&format!(
+                "what answers there is not the other server of this pair ({error})"
+            )),
         })
     };
-    match tokio::time::timeout(PEER_HANDSHAKE_WAIT, dialing).await {
-        Ok(Ok(stream)) => Ok(Box::new(stream)),
-        Ok(Err(why)) => Err(format!("{address}: {why}")),
-        Err(_) => Err(format!("{address}: no answer")),
-    }
+    let dialed = tokio::time::timeout(PEER_HANDSHAKE_WAIT, dialing).await;
+    let stream = dialed.map_err(|_| other(&"no answer"))??;
+    Ok(Box::new(stream))
 }
 
 /// Proves to the server at `address` to have the code that it shows, and is told who that is.
@@ -304,8 +314,14 @@ pub(super) async fn join(
         stream.set_nodelay(true)?;
         let config = tls::client(key, Trust::Any, tie.purpose())?;
         let connecting = TlsConnector::from(config).connect(tls::server_name(), stream);
-        // A server that shows no code ends the handshake.
-        let mut stream = connecting.await.map_err(|_| PairingError::Refused)?;
+        let connected = connecting.await.map_err(|error| {
+            // A server that shows no code ends the handshake.
+            match tls::is_other_version(&error) {
+                true => PairingError::Version,
+                false => PairingError::Refused,
+            }
+        });
+        let mut stream = connected?;
         let connection = stream.get_ref().1;
         let other = key_of(connection.peer_certificates()).ok_or(PairingError::Malformed)?;
         if other == *key.public() {
@@ -335,4 +351,121 @@ pub(super) async fn join(
     tokio::time::timeout(PEER_HANDSHAKE_WAIT, joining)
         .await
         .map_err(|_| PairingError::TooSlow(PEER_HANDSHAKE_WAIT))?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::edge::Machine;
+    use crate::peer::pair::Role;
+
+    fn key() -> NodeKey {
+        let folder = tempfile::tempdir().expect("a folder");
+        NodeKey::open(folder.path()).expect("a key")
+    }
+
+    fn introduction() -> Introduction {
+        Introduction {
+            name: "a".into(),
+            port: 1,
+            role: Role::Primary,
+            epoch: 0,
+            replaces: false,
+        }
+    }
+
+    fn run<F: Future>(work: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(work)
+    }
+
+    #[test]
+    fn a_code_is_valid_until_its_time_and_once() {
+        let channel = Channel {
+            exported: [1; 32],
+            joiner: key().public().clone(),
+            shower: key().public().clone(),
+        };
+        let code = Code::new(&Machine);
+        let proof = *channel.proof(&code, Prover::Joiner).as_bytes();
+        let shown = Shown::default();
+        let show = |until| shown.show((code.clone(), Tie::Pair), until, 0);
+        show(Instant::now());
+        assert_eq!(shown.redeem(&channel, proof), None, "it is too old");
+        show(Instant::now() + Duration::from_secs(600));
+        assert_eq!(shown.redeem(&channel, [0; 32]), None);
+        assert_eq!(shown.redeem(&channel, proof), Some(code.clone()));
+        assert_eq!(shown.redeem(&channel, proof), None, "it was used");
+    }
+
+    #[test]
+    fn s14_a_server_of_another_version_that_connects_is_told_so_whoever_it_is() {
+        run(async {
+            let (ours, theirs) = (key(), key());
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            for protocol in ["daybreak-pairing/2", "daybreak-manual/9", "daybreak-link/2"] {
+                let config = tls::client(&theirs, Trust::Any, Purpose::Pairing).expect("TLS");
+                let mut config = (*config).clone();
+                config.alpn_protocols = vec![protocol.into()];
+                let reception = Reception {
+                    key: ours.clone(),
+                    partner: None,
+                    replaced: Vec::new(),
+                    listed: Vec::new(),
+                    shown: Shown::default(),
+                    introduction: introduction(),
+                    established: mpsc::channel(1).0,
+                };
+                let receiving = async {
+                    let (stream, _) = listener.accept().await.expect("a connection");
+                    reception.receive(stream).await;
+                };
+                let dialing = async {
+                    let stream = TcpStream::connect(address).await.expect("connected");
+                    let connector = TlsConnector::from(Arc::new(config));
+                    connector.connect(tls::server_name(), stream).await
+                };
+                let ((), connected) = tokio::join!(receiving, dialing);
+                let error = connected.expect_err("there is no such version here");
+                assert!(tls::is_other_version(&error), "{protocol}: {error}");
+            }
+        });
+    }
+
+    #[test]
+    fn s14_who_connects_to_a_server_of_another_version_is_told_so() {
+        run(async {
+            let (ours, theirs) = (key(), key());
+            let config = tls::server(&theirs, Trust::Any, Purpose::Pairing).expect("TLS");
+            let mut config = (*config).clone();
+            config.alpn_protocols = vec![b"daybreak-pairing/2".to_vec()];
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address").to_string();
+            let accepting = async {
+                for _ in 0..2 {
+                    let (stream, _) = listener.accept().await.expect("a connection");
+                    assert!(acceptor.accept(stream).await.is_err());
+                }
+            };
+            let connecting = async {
+                let (code, introduction) = (Code::new(&Machine), introduction());
+                let joined = join(&ours, &address, (&code, Tie::Pair), &introduction).await;
+                let manual = connect(&ours, theirs.public(), &address, Purpose::Manual).await;
+                (joined, manual)
+            };
+            let ((), (joined, manual)) = tokio::join!(accepting, connecting);
+            assert!(matches!(joined, Err(PairingError::Version)), "{joined:?}");
+            assert!(matches!(manual, Err(Unconnected::Version(_))));
+        });
+    }
 }

@@ -27,6 +27,7 @@ use crate::backup::Backups;
 use crate::configuration::{Actor, Configuration};
 use crate::events::EventRow;
 use crate::licences::Licences;
+use crate::licensing::Agreement;
 use crate::limits::LINK_ORDERS_MAX;
 
 /// What a start needs to know.
@@ -92,6 +93,8 @@ pub struct LinkStatus {
     pub code_until_ms: Option<u64>,
     /// What the session says; nothing, if there is no pair.
     pub session: Option<session::Status>,
+    /// Whether both have the same licences.
+    pub licences: Agreement,
     /// Why there is no connection, if that is known.
     pub trouble: Option<String>,
     /// What happened how often.
@@ -172,6 +175,7 @@ impl Link {
             listening: None,
             code_until_ms: None,
             session: None,
+            licences: licences.known().status.agreement.clone(),
             trouble: None,
             counts: Counts::default(),
         }));

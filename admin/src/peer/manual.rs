@@ -14,15 +14,17 @@ use daybreak_store::{ImageHash, Store};
 use daybreak_sync::host::{Host, HostError};
 use daybreak_sync::limits::{PAGE_MAX, PIECE_TRIES_MAX, PING_EVERY};
 use daybreak_sync::manual::{Inventory, Item, OutOfDate, Part, Plan, Run};
-use daybreak_sync::wire::{Frames, Message, Page, VERSIONS};
+use daybreak_sync::policy::Refusal;
+use daybreak_sync::wire::{Frames, Malformed, Message, Page, VERSIONS};
 use daybreak_sync::{Completion, ImageRef, ObjectKey, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::desk::{Desk, Planned};
-use super::handshake::Stream;
+use super::handshake::{Stream, Unconnected};
 use super::host::Server;
 use super::key::PublicKey;
 use super::overwrite::order;
+use super::pairing::INCOMPATIBLE;
 use crate::backup::{BackupError, Backups, Images, Made, Reason};
 use crate::configuration::{Actor, ChangeError, Configuration};
 use crate::database::DatabaseError;
@@ -47,6 +49,9 @@ pub enum ManualError {
     /// It cannot be reached, or does not answer.
     #[error("the other server: {0}")]
     Other(String),
+    /// The two speak no common version.
+    #[error("{INCOMPATIBLE}")]
+    Version,
     /// What was looked at is not so any more.
     #[error(transparent)]
     OutOfDate(#[from] OutOfDate),
@@ -77,6 +82,24 @@ pub enum ManualError {
     /// The process ends.
     #[error("the process is ending")]
     Ending,
+}
+
+impl From<Unconnected> for ManualError {
+    fn from(error: Unconnected) -> Self {
+        match error {
+            Unconnected::Version(_) => ManualError::Version,
+            error @ Unconnected::Other(..) => ManualError::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<Malformed> for ManualError {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::Version(_) => ManualError::Version,
+            malformed => ManualError::Other(malformed.to_string()),
+        }
+    }
 }
 
 /// An image in a message.
@@ -118,9 +141,12 @@ pub struct Between {
     pub names: (String, String),
 }
 
-/// What an object is to operators.
+/// What an object is to operators. One that is not there is something to them while there is a conflict about it.
 fn item(row: &Row) -> Option<Item> {
-    let body = row.body()?.clone();
+    let contested = row.conflicts().next().is_some();
+    let said = row.body();
+    let lost = row.values().iter().find_map(|value| value.body.as_ref());
+    let body = said.or(lost.filter(|_| contested))?;
     let (part, name) = match Kind::of_word(row.key.kind()) {
         Some(kind) => {
             let part = match kind {
@@ -129,17 +155,22 @@ fn item(row: &Row) -> Option<Item> {
                 Kind::Module => Part::Modules,
                 _ => Part::Configuration,
             };
-            let name = read(kind, &body).map(|body| body.name().to_owned());
+            let name = read(kind, body).map(|body| body.name().to_owned());
             (part, name.ok())
         }
         None if row.key.kind() == file::KIND => {
-            let name = File::of(&body).map(|file| file.name.to_string());
+            let name = File::of(body).map(|file| file.name.to_string());
             (Part::Firmware, name)
         }
         None => (Part::Configuration, None),
     };
     let name = name.unwrap_or_else(|| row.key.id().to_owned());
-    Some(Item { part, name, body })
+    Some(Item {
+        part,
+        name,
+        body: said.cloned(),
+        contested,
+    })
 }
 
 pub(super) fn inventory(rows: &[Row]) -> Inventory {
@@ -177,12 +208,12 @@ impl Source {
         loop {
             let next = next_message(&mut self.stream, &mut self.frames);
             let next = tokio::time::timeout(MANUAL_SILENCE_MAX, next).await;
-            match next.map_err(|_| silent())? {
+            match next.map_err(|_| silent())?? {
                 // It is reading a large image.
-                Ok(Some(Message::Ping { .. })) => {}
-                Ok(Some(answer)) => return Ok(answer),
-                Ok(None) => return Err(other(&"it has closed the connection")),
-                Err(error) => return Err(other(&error)),
+                Some(Message::Ping { .. }) => {}
+                Some(Message::Refuse(Refusal::Version)) => return Err(ManualError::Version),
+                Some(answer) => return Ok(answer),
+                None => return Err(other(&"it has closed the connection")),
             }
         }
     }
@@ -253,12 +284,12 @@ impl Source {
 async fn next_message(
     stream: &mut Box<dyn Stream>,
     frames: &mut Frames,
-) -> Result<Option<Message>, String> {
-    let Some(octets) = next_frame(stream, frames).await? else {
+) -> Result<Option<Message>, ManualError> {
+    let octets = next_frame(stream, frames).await;
+    let Some(octets) = octets.map_err(ManualError::Other)? else {
         return Ok(None);
     };
-    let message = Message::decode(&octets, &VERSIONS);
-    message.map(Some).map_err(|error| error.to_string())
+    Ok(Some(Message::decode(&octets, &VERSIONS)?))
 }
 
 pub(super) async fn next_frame(
@@ -286,8 +317,13 @@ pub(super) async fn serve(mut stream: Box<dyn Stream>, mut host: Server) {
     let mut frames = Frames::default();
     loop {
         let next = next_message(&mut stream, &mut frames);
-        let Ok(Ok(Some(message))) = tokio::time::timeout(MANUAL_SILENCE_MAX, next).await else {
-            return;
+        let message = match tokio::time::timeout(MANUAL_SILENCE_MAX, next).await {
+            Ok(Ok(Some(message))) => message,
+            Ok(Err(ManualError::Version)) => {
+                send(&mut stream, &Message::Refuse(Refusal::Version)).await;
+                return;
+            }
+            _ => return,
         };
         if !matches!(give(&mut stream, &mut host, &message).await, Ok(Some(_))) {
             return;
@@ -429,7 +465,7 @@ impl Destination {
     /// Does what the plan says.
     pub(super) async fn run(
         &self,
-        stream: Result<Box<dyn Stream>, String>,
+        stream: Result<Box<dyn Stream>, Unconnected>,
         host: Server,
         (planned, actor): (&Planned, &Actor),
     ) {
@@ -443,7 +479,7 @@ impl Destination {
                 let ordered = order(stream, host, (planned, actor), &self.desk).await;
                 ordered.map(|backup| self.desk.backed_up(backup))
             }
-            (Err(why), _) => Err(ManualError::Other(why)),
+            (Err(error), _) => Err(error.into()),
         };
         if let Err(error) = &outcome {
             tracing::error!(%error, "a manual synchronization was not done");

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use daybreak_sync::Digest;
 use daybreak_sync::manual::{Plan, RunProgress};
-use daybreak_sync::wire::{Frames, Message, VERSIONS};
+use daybreak_sync::wire::{Frames, Malformed, Message, VERSIONS};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
@@ -65,6 +65,12 @@ fn content<T: DeserializeOwned>(message: &[u8]) -> Option<T> {
     ours.then(|| serde_json::from_slice(content).ok()).flatten()
 }
 
+/// Whether it is such a frame, and of another version.
+fn is_other_version(message: &[u8]) -> bool {
+    let head = message.get(..HEAD);
+    head.is_some_and(|head| head[6] == WHAT && head[4..6] != VERSION.to_be_bytes())
+}
+
 fn other(why: impl core::fmt::Display) -> ManualError {
     ManualError::Other(why.to_string())
 }
@@ -107,6 +113,9 @@ pub(super) async fn order(
         let next = next.map_err(|_| unknown("it says nothing any more"))?;
         let octets = next.map_err(unknown)?;
         let octets = octets.ok_or_else(|| unknown("it has closed the connection"))?;
+        if is_other_version(&octets) {
+            return Err(ManualError::Version);
+        }
         match content(&octets) {
             Some(Outcome::Failed(why)) => return Err(other(why)),
             Some(Outcome::Done(backup)) => {
@@ -120,7 +129,10 @@ pub(super) async fn order(
             }
             None => {}
         }
-        let message = Message::decode(&octets, &VERSIONS).map_err(unknown)?;
+        let message = Message::decode(&octets, &VERSIONS).map_err(|malformed| match malformed {
+            Malformed::Version(_) => ManualError::Version,
+            malformed => unknown(malformed),
+        })?;
         let gave = give(&mut stream, &mut host, &message)
             .await
             .map_err(unknown)?;
@@ -159,6 +171,9 @@ impl Destination {
         let octets = next
             .map_err(|_| other("it orders nothing"))?
             .map_err(other)?;
+        if octets.as_deref().is_some_and(is_other_version) {
+            return Err(ManualError::Version);
+        }
         let order: Option<Order> = octets.as_deref().and_then(content);
         let order = order.ok_or_else(|| other("it orders something else"))?;
         // On a secondary its primary makes changes, and nobody else.

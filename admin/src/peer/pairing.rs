@@ -130,6 +130,10 @@ impl Introduction {
     }
 }
 
+/// What operators are told when the two speak no common version.
+pub(super) const INCOMPATIBLE: &str =
+    "the two servers speak no common version; install the same software on both";
+
 /// Why there is no pair.
 #[derive(Debug, thiserror::Error)]
 pub enum PairingError {
@@ -159,6 +163,9 @@ pub enum PairingError {
     /// It is this server.
     #[error("this is the address of this server itself")]
     Itself,
+    /// The two speak no common version.
+    #[error("{INCOMPATIBLE}")]
+    Version,
     /// What the other one says of itself cannot be read.
     #[error("what the other server says of itself cannot be read; both need the same software")]
     Malformed,

@@ -15,11 +15,14 @@ use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::version::TLS13;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName,
+    Error, ServerConfig, SignatureScheme,
 };
 
 use super::key::{NodeKey, PublicKey};
+
+/// What the names of all protocols between two servers begin with, in every version.
+pub(super) const PROTOCOLS: &[u8] = b"daybreak-";
 
 /// What a connection is for, as the two agree on it in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,16 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
+    /// Every one.
+    pub(super) const ALL: [Purpose; 6] = [
+        Purpose::Link,
+        Purpose::Replaced,
+        Purpose::Pairing,
+        Purpose::Manual,
+        Purpose::Overwrite,
+        Purpose::Listing,
+    ];
+
     pub(super) const fn protocol(self) -> &'static [u8] {
         match self {
             Purpose::Link => b"daybreak-link/1",
@@ -58,6 +71,19 @@ pub(super) enum Trust {
     Known(Vec<PublicKey>),
     /// Whichever: for a pairing.
     Any,
+}
+
+/// Whether the handshake has failed because the other one speaks none of the protocols that were offered: it is a server of
+/// another version.
+pub(super) fn is_other_version(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        inner,
+        Some(
+            Error::AlertReceived(AlertDescription::NoApplicationProtocol)
+                | Error::NoApplicationProtocol
+        )
+    )
 }
 
 /// The name that a client says; the key alone tells who a server is.
@@ -234,5 +260,56 @@ impl ClientCertVerifier for Verifier {
 
     fn requires_raw_public_keys(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::version::TLS12;
+    use rustls::{ClientConnection, ServerConnection};
+
+    use super::*;
+
+    /// What the server makes of everything that this client says.
+    fn shake_hands(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Result<(), Error> {
+        let mut client = ClientConnection::new(client, server_name())?;
+        let mut server = ServerConnection::new(server)?;
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut wire).expect("memory");
+            }
+            server.read_tls(&mut &wire[..]).expect("memory");
+            server.process_new_packets()?;
+            wire.clear();
+            while server.wants_write() {
+                server.write_tls(&mut wire).expect("memory");
+            }
+            client.read_tls(&mut &wire[..]).expect("memory");
+            client.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn who_speaks_only_an_older_tls_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = NodeKey::open(folder.path()).expect("a key");
+        let server = server(&key, Trust::Any, Purpose::Link).expect("TLS");
+        let modern = client(&key, Trust::Any, Purpose::Link).expect("TLS");
+        assert_eq!(shake_hands(modern, Arc::clone(&server)), Ok(()));
+        let provider = Arc::new(ring::default_provider());
+        let verifier = Arc::new(Verifier::new(Trust::Any, &provider));
+        let old = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS12])
+            .expect("it is known")
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        let refused = shake_hands(Arc::new(old), server);
+        assert!(
+            matches!(refused, Err(Error::PeerIncompatible(_))),
+            "{refused:?}"
+        );
     }
 }

@@ -93,6 +93,8 @@ pub enum Event {
     Conflict(ObjectKey),
     /// An object had too many values: so many of those that had lost are gone.
     Dropped {
+        /// Which object.
+        key: ObjectKey,
         /// How many.
         values: usize,
     },

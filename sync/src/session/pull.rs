@@ -441,10 +441,8 @@ impl Session {
         for key in taken.conflicts {
             self.note(Event::Conflict(key));
         }
-        if taken.dropped > 0 {
-            self.note(Event::Dropped {
-                values: taken.dropped,
-            });
+        for (key, values) in taken.dropped {
+            self.note(Event::Dropped { key, values });
         }
         self.refresh(now, host);
         if let Some(end) = end {

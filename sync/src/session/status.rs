@@ -91,6 +91,8 @@ pub struct Status {
     pub role: Role,
     /// Who this is.
     pub node: NodeId,
+    /// The version of the messages that both speak, while there is a connection.
+    pub version: Option<u16>,
     /// How far its log is.
     pub head: Head,
     /// How much of that the peer has confirmed.
@@ -119,6 +121,7 @@ impl Session {
             mode: self.config.mode,
             role: self.config.role,
             node: self.book.node,
+            version: self.link.as_ref().and_then(|link| link.version),
             head: self.book.head(),
             confirmed: self.confirmed,
             taken_in,

@@ -28,8 +28,8 @@ impl World {
                     check("S1", lied, || "heads are equal and rows are not".into())?;
                 }
                 Told::State(State::Comparing) => self.report.comparisons += 1,
-                Told::Dropped { values } => {
-                    check("S2", false, || format!("{values} values dropped"))?;
+                Told::Dropped { key, values } => {
+                    check("S2", false, || format!("{values} values of {key} dropped"))?;
                 }
                 _ => {}
             }

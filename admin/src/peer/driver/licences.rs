@@ -1,12 +1,13 @@
 //! Licences of both servers: told, heard, kept, and in force.
 
+use serde_json::json;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::super::told::{Telling, Told, take_place};
 use super::Driver;
 use crate::configuration::Actor;
 use crate::licences::InstallError;
-use crate::licensing::LicenceError;
+use crate::licensing::{Agreement, LicenceError};
 use crate::limits::LINK_LICENCES_TOLD_MAX;
 
 impl Driver {
@@ -88,6 +89,23 @@ impl Driver {
         self.take_place();
         if *self.configuration.site().entitlement() != before {
             (self.tells.published)();
+        }
+    }
+
+    /// Operators are told when both have the same licences, and when they do not any more.
+    pub(super) fn tell_of_agreement(&mut self, agreement: &Agreement) {
+        let agrees = agreement.agrees();
+        let before = std::mem::replace(&mut self.told_of_agreement, agrees);
+        match agrees {
+            Some(true) if before != agrees => {
+                self.notice(json!({"what": "licences-agree", "why": null}));
+            }
+            Some(false) if before != agrees => {
+                let why = agreement.differences().join("; ");
+                tracing::warn!(why, "the licences of the two servers differ");
+                self.notice(json!({"what": "licences-differ", "why": why}));
+            }
+            _ => {}
         }
     }
 

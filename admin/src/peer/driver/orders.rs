@@ -82,7 +82,7 @@ impl Driver {
             let stream = connect(&key, &partner.key, &partner.address, Purpose::Manual).await;
             let plan = match stream {
                 Ok(stream) => destination.plan(stream, between).await,
-                Err(why) => Err(ManualError::Other(why)),
+                Err(error) => Err(error.into()),
             };
             let _ = done.send(plan);
         });
