@@ -6,9 +6,9 @@ use daybreak_tests::client::{Client, Fetch};
 use daybreak_tests::content::octets;
 use daybreak_tests::pair::{PATIENCE, Server, pair, terminal};
 use daybreak_tests::plant::Plant;
-use daybreak_tests::poll;
 use daybreak_tests::raw::RawClient;
 use daybreak_tests::terminals::Terminals;
+use daybreak_tests::{poll, programs};
 use serde_json::{Value, json};
 
 #[test]
@@ -30,6 +30,12 @@ fn what_is_changed_on_one_is_on_the_other_and_served_by_its_engine() {
         (&json!("primary"), &json!("secondary"))
     );
     assert_eq!(ours["partner"]["name"], "b");
+    assert_eq!(ours["software"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(ours["partner"]["software"], ours["software"]);
+    assert_eq!(
+        ours["protocol"],
+        json!({"oldest": 1, "newest": 1, "spoken": 1})
+    );
     assert_eq!(ours["partner"]["fingerprint"], theirs["fingerprint"]);
 
     // A change there, and a file here.
@@ -214,6 +220,7 @@ fn c99_a_mirrored_secondary_refuses_changes_with_a_clear_message_and_still_boots
     ] {
         assert_eq!(b.api().get(path).status, 200, "{path}");
     }
+    assert!(refused_of_all_changes(&b) > 40);
     let one = a.api().create("/api/v1/terminals", &terminal("one", 1));
     poll::until("the change of the primary", PATIENCE, || b.terminal(&one));
     b.wait_until_served("only-on-a", b"a");
@@ -224,6 +231,37 @@ fn c99_a_mirrored_secondary_refuses_changes_with_a_clear_message_and_still_boots
         .expect(201);
     let (done, why) = said(&import);
     assert!(done, "{why}");
+}
+
+/// Every change that the API knows is refused in the same way, but for those that `docs/api.md` lists. Gives how many were refused.
+fn refused_of_all_changes(secondary: &Server) -> usize {
+    let page = programs::repository().join("docs/api.md");
+    let page = std::fs::read_to_string(page).expect("docs/api.md");
+    let (_, listed) = page
+        .split_once("<!-- changes anywhere -->")
+        .expect("a table");
+    let (listed, _) = listed.split_once("<!-- end of").expect("its end");
+    let document = secondary.api().get("/api/v1/openapi.json").expect(200);
+    let document = document.json();
+    let mut refused = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys() {
+            let method = method.to_uppercase();
+            let known = path.replace("{name}", "{name:.*}");
+            if method == "GET" || listed.contains(&format!("`{method} {known}`")) {
+                continue;
+            }
+            let path = ["{id}", "{name}", "{mac}", "{key}"]
+                .iter()
+                .fold(path.clone(), |path, part| path.replace(part, "1"));
+            let answer = secondary.api().send(&method, &path, &json!({}));
+            assert_eq!(answer.status, 409, "{method} {path}: {answer:?}");
+            let code = &answer.json()["code"];
+            assert_eq!(code, "mirrored_secondary", "{method} {path}");
+            refused += 1;
+        }
+    }
+    refused
 }
 
 #[test]
@@ -295,6 +333,9 @@ fn s10_a_replaced_server_that_returns_is_told_so_and_its_late_edits_are_conflict
         assert_eq!(a.api().delete("/api/v1/sync/pairing").status, 204);
         let _ = pair(&a, &c);
         c.wait_for_state("in-sync");
+        // Also what the dead one had brought.
+        c.wait_until_served("only-on-a", b"a");
+        c.wait_until_served("only-on-b", b"b");
         let three = c.api().create("/api/v1/terminals", &terminal("three", 3));
 
         b.start();
@@ -409,7 +450,7 @@ fn what_happens_between_the_two_is_among_the_events_and_a_name_leads_to_an_addre
     );
 }
 
-/// Terminals and images in turn. Prints how long it takes until the other server's engine serves them:
+/// Terminals and images in turn, and either way in turn. Prints how long it takes until the other server's engine serves them:
 /// `cargo test --release -p daybreak-tests --test pair c98_ -- --ignored --nocapture`
 #[test]
 #[ignore = "long: make test-long"]
@@ -421,18 +462,22 @@ fn c98_of_a_thousand_changes_99_in_100_are_served_by_the_other_server_within_a_s
     b.wait_for_state("in-sync");
     let mut took: [Vec<Duration>; 2] = Default::default();
     for number in 1..=CHANGES {
+        let (from, to) = match number % 4 {
+            0 | 1 => (&a, &b),
+            _ => (&b, &a),
+        };
         let (file, expected) = match number % 2 {
             0 => {
                 let (file, image) = (
                     format!("image-{number}"),
                     octets(number.into(), IMAGE_BYTES),
                 );
-                a.upload(&file, &image);
+                from.upload(&file, &image);
                 (file, image)
             }
             _ => {
                 let terminal = terminal(&format!("t{number}"), number);
-                let _ = a.api().create("/api/v1/terminals", &terminal);
+                let _ = from.api().create("/api/v1/terminals", &terminal);
                 let file = format!(
                     "terminals/{}.json",
                     terminal["macs"][0].as_str().expect("a card")
@@ -442,7 +487,7 @@ fn c98_of_a_thousand_changes_99_in_100_are_served_by_the_other_server_within_a_s
         };
         let done = Instant::now();
         poll::until(&file, PATIENCE, || {
-            let transfer = RawClient::new(b.tftp()).try_hold(&file).ok()?;
+            let transfer = RawClient::new(to.tftp()).try_hold(&file).ok()?;
             let served = transfer.finish();
             let is_it = |part: &[u8]| part == expected;
             served.windows(expected.len()).any(is_it).then_some(())
@@ -459,7 +504,7 @@ fn c98_of_a_thousand_changes_99_in_100_are_served_by_the_other_server_within_a_s
         let at = |share: usize| took[took.len() * share / 100 - 1];
         let (median, p99, most) = (at(50), at(99), at(100));
         println!(
-            "{what}: from acknowledged on a to served by b: median {median:?}, p99 {p99:?}, most {most:?}"
+            "{what}: from acknowledged on one to served by the other: median {median:?}, p99 {p99:?}, most {most:?}"
         );
         assert!(p99 < Duration::from_secs(1), "{what}: {p99:?}");
     }

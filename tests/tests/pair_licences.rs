@@ -68,7 +68,37 @@ fn wait_until_agreed(servers: [&Server; 2]) {
         poll::until("both to have the same licences", PATIENCE, || {
             (server.licensing()["agreement"] == "agrees").then_some(())
         });
+        is_shown(server, "agrees");
     }
+}
+
+/// The state of the pair, its metrics and its events say so, too.
+fn is_shown(server: &Server, agreement: &str) {
+    let what = format!("it is shown that it {agreement}");
+    let status = poll::until(&what, PATIENCE, || {
+        let status = server.status();
+        (status["licences"]["agreement"] == agreement).then_some(status)
+    });
+    let agrees = agreement == "agrees";
+    assert_eq!(status["licences"]["differences"] == json!([]), agrees);
+    let metrics = server.api().get("/metrics").expect(200).body;
+    let gauge = format!("daybreak_admin_sync_licences_agree {}", u8::from(agrees));
+    assert!(metrics.contains(&gauge), "{metrics}");
+    let expected = if agrees {
+        "licences-agree"
+    } else {
+        "licences-differ"
+    };
+    poll::until(expected, PATIENCE, || {
+        let events = server.api().get("/api/v1/events?kind=pair").expect(200);
+        let events = events.json();
+        let mut events = events["items"].as_array().expect("items").iter();
+        let last = events.find(|event| {
+            let what = event["details"]["what"].as_str().expect("a word");
+            what.starts_with("licences-")
+        });
+        (last?["details"]["what"] == expected).then_some(())
+    });
 }
 
 /// Two servers that are the same, without a licence; and a vendor whom both trust.
@@ -166,6 +196,7 @@ fn without_a_licence_for_two_the_second_server_boots_nobody_and_with_one_both_bo
     poll::until("a to be told", PATIENCE, || {
         (a.licensing()["agreement"] == "differs").then_some(())
     });
+    is_shown(&a, "differs");
     assert_eq!(b.licensing()["mode"], "none");
     let again = vendor.activate(&master, &both.each_ref().map(String::as_str));
     install(&a, &again);
