@@ -495,6 +495,11 @@ impl Host for Disk {
         let partial = self.partial.entry(image.hash).or_default();
         partial.truncate(index as usize * daybreak_sync::limits::PIECE_BYTES);
         partial.extend_from_slice(octets);
+        if self.sabotage == Some(Sabotage::KeepsDamage)
+            && let Some(last) = partial.last_mut()
+        {
+            *last ^= 1;
+        }
         Ok(())
     }
 

@@ -12,6 +12,8 @@ pub(crate) enum Sabotage {
     HeadAhead,
     /// It takes every image for one that is here.
     NoImages,
+    /// It keeps pieces of images otherwise than they came, and does not look at the whole.
+    KeepsDamage,
     /// It leaves out some rows of its log.
     Omit,
     /// It takes only what is in force of a row that has a conflict.
@@ -63,6 +65,11 @@ fn monitor_s3_catches_a_head_that_is_ahead_of_the_disk() {
 #[test]
 fn monitor_s4_catches_a_row_before_its_image() {
     assert_eq!(caught(Sabotage::NoImages, quiet), "S4");
+}
+
+#[test]
+fn monitor_s6_catches_an_image_that_is_taken_damaged() {
+    assert_eq!(caught(Sabotage::KeepsDamage, quiet), "S6");
 }
 
 #[test]
