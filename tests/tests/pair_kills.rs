@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use daybreak_tests::administration::Api;
+use daybreak_tests::clock::MovedClock;
 use daybreak_tests::host::Host;
 use daybreak_tests::pair::{Door, PATIENCE, Server, pair, terminal};
 use daybreak_tests::plant::{Cut, Plant};
@@ -25,8 +26,25 @@ const BOOT_PATIENCE_S: u32 = 20;
 
 /// What operators rest between two edits: there is more to be seen than their load.
 const EDIT_PAUSE: Duration = Duration::from_millis(20);
-/// One edit in so many is a file, and each of them is fetched from both servers in the end.
-const FILE_EVERY: u32 = 6;
+/// What an edit is, by its number: each of the two operators changes and deletes what they made themselves, so that nothing is changed on
+/// both servers at once. Every file is fetched from both servers in the end.
+const EDITS: [Act; 12] = {
+    use Act::{Create, Delete, Rename, Replace, Upload};
+    [
+        Create, Create, Create, Rename, Upload, Create, Create, Delete, Create, Rename, Create,
+        Replace,
+    ]
+};
+
+/// What an operator does.
+#[derive(Clone, Copy)]
+enum Act {
+    Create,
+    Rename,
+    Delete,
+    Upload,
+    Replace,
+}
 
 #[test]
 fn c101_kills_at_any_point_lose_nothing_that_was_acknowledged_and_boots_go_on() {
@@ -154,6 +172,46 @@ fn c100_a_link_that_is_cut_at_random_while_programs_are_killed_loses_nothing_and
     work.is_nowhere_lost(&servers, ROUNDS, "in-sync");
 }
 
+#[test]
+fn a_clock_that_is_a_day_ahead_is_shown_on_both_servers_and_loses_no_edit() {
+    const DAY_MS: i64 = 86_400_000;
+    let (a, mut b) = (Server::new("a"), Server::new("b"));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    b.stop();
+    let clock = MovedClock::ahead(1);
+    b.start_by(&clock);
+    for (server, ahead_ms) in [(&a, DAY_MS), (&b, -DAY_MS)] {
+        server.wait_for_state("in-sync");
+        let skew_ms = poll::until("the skew", PATIENCE, || {
+            server.status()["partner"]["skew_ms"].as_i64()
+        });
+        assert!((skew_ms - ahead_ms).abs() < 60_000, "{skew_ms} ms");
+        let metrics = server.api().get("/metrics").expect(200).body;
+        let gauge = metrics.lines().find_map(|line| {
+            let value = line.strip_prefix("daybreak_admin_sync_clock_skew_ms ")?;
+            value.parse::<i64>().ok()
+        });
+        assert!((gauge.expect("a gauge") - ahead_ms).abs() < 60_000);
+        poll::until("it is told", PATIENCE, || {
+            let events = server.api().get("/api/v1/events?kind=pair").expect(200);
+            events.body.contains("clock-skew").then_some(())
+        });
+    }
+    // An edit that has seen the other wins over it, whatever the clocks say.
+    let id = b.api().create("/api/v1/terminals", &terminal("ahead", 1));
+    poll::until("the terminal on a", PATIENCE, || a.terminal(&id));
+    let path = format!("/api/v1/terminals/{id}");
+    let changed = a.api().send("PUT", &path, &terminal("seen", 1));
+    changed.expect(200);
+    for server in [&a, &b] {
+        poll::until("the later edit", PATIENCE, || {
+            (server.terminal(&id)?["name"] == "seen").then_some(())
+        });
+        server.wait_for_state("in-sync");
+    }
+}
+
 /// Operators who edit and upload on two servers, and terminals that boot from both, whatever happens meanwhile.
 struct Work<'a> {
     doors: [Door; 2],
@@ -169,8 +227,53 @@ struct Work<'a> {
 /// What was acknowledged: terminals by identifier, files by name.
 #[derive(Default)]
 struct Acknowledged {
-    terminals: Mutex<BTreeMap<String, String>>,
-    files: Mutex<BTreeMap<String, Vec<u8>>>,
+    terminals: Mutex<BTreeMap<String, Expected<Terminal>>>,
+    files: Mutex<BTreeMap<String, Expected<Vec<u8>>>>,
+}
+
+/// The card of a terminal, and its name; none, if it was deleted.
+type Terminal = (u32, Option<String>);
+
+/// What something is in the end: what was acknowledged last, or one of those that were not answered since.
+struct Expected<T> {
+    /// Which of the two operators has made it.
+    of: usize,
+    one_of: Vec<T>,
+}
+
+impl<T> Expected<T> {
+    /// Something new is tried.
+    fn tried(&mut self, next: T) {
+        self.one_of.push(next);
+    }
+
+    /// What was tried last is done.
+    fn done(&mut self) {
+        self.one_of.drain(..self.one_of.len() - 1);
+    }
+}
+
+/// One of those that this operator has made and `is_there` says of all that it may be, if there is any: `next` is tried.
+fn own<T>(
+    all: &Mutex<BTreeMap<String, Expected<T>>>,
+    (of, number): (usize, u32),
+    is_there: impl Fn(&T) -> bool,
+    next: impl FnOnce(&T) -> T,
+) -> Option<String> {
+    let mut all = all.lock().expect("no panic");
+    let own = all.iter().filter(|(_, expected)| expected.of == of);
+    let own = own.filter(|(_, expected)| expected.one_of.iter().all(&is_there));
+    let own: Vec<String> = own.map(|(id, _)| id.clone()).collect();
+    let id = own.get(number as usize % own.len().max(1))?;
+    let expected = all.get_mut(id).expect("it was listed");
+    let next = next(&expected.one_of[0]);
+    expected.tried(next);
+    Some(id.clone())
+}
+
+fn done<T>(all: &Mutex<BTreeMap<String, Expected<T>>>, id: &str) {
+    let mut all = all.lock().expect("no panic");
+    all.get_mut(id).expect("it was tried").done();
 }
 
 impl<'a> Work<'a> {
@@ -202,8 +305,8 @@ impl<'a> Work<'a> {
         std::thread::scope(|scope| {
             // Also when it fails, so that everybody goes home.
             let _end = EndsWith(&ends);
-            for door in &self.doors {
-                scope.spawn(move || until_the_end(&|| self.edit(&door.api())));
+            for at in 0..2 {
+                scope.spawn(move || until_the_end(&|| self.edit(at)));
             }
             scope.spawn(move || until_the_end(&|| self.boot()));
             meanwhile(self);
@@ -237,30 +340,63 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// One terminal, and sometimes a file. What is not answered may have happened, or not.
-    fn edit(&self, api: &Api<'_>) {
+    /// One edit of the operator at this door. What is not answered may have happened, or not.
+    fn edit(&self, at: usize) {
         let number = self.serial.fetch_add(1, Ordering::Relaxed);
-        if number % FILE_EVERY == FILE_EVERY - 1 {
-            let name = format!("file-{number}");
-            let content = content::octets(u64::from(number) + 1000, 150_000);
-            let folder = tempfile::tempdir().expect("a folder");
-            let file = folder.path().join("content");
-            std::fs::write(&file, &content).expect("own folder");
-            let file = file.to_str().expect("a plain path");
-            let path = format!("/api/v1/files/{name}");
-            let answer = api.curl("PUT", &path, &["--upload-file", file]);
-            if answer.status == 201 {
-                let mut files = self.acknowledged.files.lock().expect("no panic");
-                files.insert(name, content);
+        let (api, all) = (self.doors[at].api(), &self.acknowledged);
+        let is_there = |(_, name): &Terminal| name.is_some();
+        match EDITS[number as usize % EDITS.len()] {
+            Act::Create => {
+                let name = format!("t{number}");
+                let answer = api.send("POST", "/api/v1/terminals", &terminal(&name, number));
+                if answer.status == 201 {
+                    let made = answer.json();
+                    let id = made["id"].as_str().expect("an identifier").to_owned();
+                    let one_of = vec![(number, Some(name))];
+                    let mut terminals = all.terminals.lock().expect("no panic");
+                    terminals.insert(id, Expected { of: at, one_of });
+                }
             }
-        } else {
-            let name = format!("t{number}");
-            let answer = api.send("POST", "/api/v1/terminals", &terminal(&name, number));
-            if answer.status == 201 {
-                let made = answer.json();
-                let id = made["id"].as_str().expect("an identifier").to_owned();
-                let mut terminals = self.acknowledged.terminals.lock().expect("no panic");
-                terminals.insert(id, name);
+            Act::Rename => {
+                let name = format!("t{number}");
+                let mut card = 0;
+                let id = own(&all.terminals, (at, number), is_there, |(number, _)| {
+                    card = *number;
+                    (card, Some(name.clone()))
+                });
+                let Some(id) = id else { return };
+                let path = format!("/api/v1/terminals/{id}");
+                let answer = api.send("PUT", &path, &terminal(&name, card));
+                if answer.status == 200 {
+                    done(&all.terminals, &id);
+                }
+            }
+            Act::Delete => {
+                let id = own(&all.terminals, (at, number), is_there, |(card, _)| {
+                    (*card, None)
+                });
+                let Some(id) = id else { return };
+                let answer = api.delete(&format!("/api/v1/terminals/{id}"));
+                if answer.status == 204 {
+                    done(&all.terminals, &id);
+                }
+            }
+            Act::Upload => {
+                let content = content_of(number);
+                let name = format!("file-{number}");
+                if upload(&api, &name, &content) {
+                    let one_of = vec![content];
+                    let mut files = all.files.lock().expect("no panic");
+                    files.insert(name, Expected { of: at, one_of });
+                }
+            }
+            Act::Replace => {
+                let content = content_of(number);
+                let name = own(&all.files, (at, number), |_| true, |_| content.clone());
+                let Some(name) = name else { return };
+                if upload(&api, &name, &content) {
+                    done(&all.files, &name);
+                }
             }
         }
         poll::try_until(EDIT_PAUSE, || None::<()>);
@@ -300,11 +436,14 @@ impl<'a> Work<'a> {
         assert!(boots > least / 2);
         let has_all = |server: &Server| {
             let there = names_of_terminals(&server.api());
-            for (id, name) in &*terminals {
-                assert_eq!(there.get(id), Some(name), "{id}");
+            for (id, expected) in &*terminals {
+                let name = there.get(id);
+                let mut one_of = expected.one_of.iter();
+                let is_it = one_of.any(|(_, expected)| expected.as_ref() == name);
+                assert!(is_it, "{id}: {name:?}, and not {:?}", expected.one_of);
             }
-            for (name, content) in &*files {
-                server.wait_until_served(name, content);
+            for (name, expected) in &*files {
+                server.wait_until_served_one_of(name, &expected.one_of);
             }
         };
         std::thread::scope(|scope| {
@@ -313,6 +452,21 @@ impl<'a> Work<'a> {
             }
         });
     }
+}
+
+fn content_of(number: u32) -> Vec<u8> {
+    content::octets(u64::from(number) + 1000, 150_000)
+}
+
+/// Whether it was acknowledged.
+fn upload(api: &Api<'_>, name: &str, content: &[u8]) -> bool {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("content");
+    std::fs::write(&file, content).expect("own folder");
+    let file = file.to_str().expect("a plain path");
+    let path = format!("/api/v1/files/{name}");
+    let answer = api.curl("PUT", &path, &["--upload-file", file]);
+    matches!(answer.status, 200 | 201)
 }
 
 /// Every terminal that a server knows.
