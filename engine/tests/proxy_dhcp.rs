@@ -255,6 +255,47 @@ fn a_relay_is_answered_where_that_is_asked_for_and_nowhere_else() {
 }
 
 #[test]
+fn clients_are_answered_on_interfaces_that_are_named_and_on_none_if_none_is() {
+    const TEST: &str = "clients_are_answered_on_interfaces_that_are_named_and_on_none_if_none_is";
+    in_own_network(TEST, "ip link set lo up", || {
+        let data = tempfile::tempdir().unwrap();
+        publish(data.path(), &[("undionly.kpxe", b"program")]);
+        let machine = Machine::new();
+        for words in [
+            "link add elsewhere type veth peer name nobody",
+            "address add 198.51.100.1/24 dev elsewhere",
+            "link set elsewhere up",
+            "link set nobody up",
+        ] {
+            run(machine.inside("ip").args(words.split(' ')));
+        }
+        let client = socket(68);
+        let everybody = SocketAddrV4::new(Ipv4Addr::BROADCAST, 67);
+        let asked = message(1, Ipv4Addr::UNSPECIFIED);
+        for (named, is_answered) in [
+            (&["--proxy-dhcp", "server"][..], true),
+            (&["--proxy-dhcp", "elsewhere"], false),
+            (&[], false),
+            (&["--proxy-dhcp", "elsewhere,server"], true),
+        ] {
+            let arguments = [&["--listen", "0.0.0.0:0"], named].concat();
+            let _engine = machine.engine(data.path(), &arguments);
+            if is_answered {
+                let (offer, _) = ask(&client, &asked, everybody);
+                names_the_file(&offer, 2);
+                // Nothing of it is left for the next one.
+                while client.recv_from(&mut [0; 1500]).is_ok() {}
+            } else {
+                for _ in 0..2 {
+                    client.send_to(&asked, everybody).unwrap();
+                    assert!(client.recv_from(&mut [0; 1500]).is_err(), "{named:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn an_interface_without_an_address_is_not_answered_on_and_that_is_said() {
     const TEST: &str = "an_interface_without_an_address_is_not_answered_on_and_that_is_said";
     in_own_network(TEST, "ip link set lo up", || {
