@@ -261,7 +261,11 @@ fn keeping(known: [BTreeMap<Id, (bool, Seat)>; 2], maybe_gone: &BTreeSet<Id>) ->
     let mut keep = Vec::new();
     for (id, (enabled, seat)) in one {
         let (enabled, seat, is_there) = match other.remove(&id) {
-            Some((too, said)) => (enabled && too, seat.merged(said), true),
+            Some((too, said)) => {
+                let said = [seat, said].into_iter();
+                let latest = said.max_by_key(|seat| (seat.since_ms, seat.is_held()));
+                (enabled && too, latest.expect("two"), true)
+            }
             None => (enabled, seat, !maybe_gone.contains(&id)),
         };
         keep.extend((enabled && seat.is_held() && is_there).then_some(id));
