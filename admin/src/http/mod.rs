@@ -35,6 +35,7 @@ mod sync_counters;
 mod table;
 mod tls;
 mod units;
+mod unread;
 mod uploads;
 mod views;
 

@@ -13,6 +13,7 @@ use actix_web::{Error, HttpMessage, HttpResponse, web};
 use super::counters::Counters;
 use super::error::{ApiError, Code};
 use super::hosts::Hosts;
+use super::unread::Unread;
 
 /// What is the same around every request of an application.
 pub(super) struct Outer {
@@ -39,7 +40,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 pub(super) async fn outer(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
@@ -54,6 +55,7 @@ pub(super) async fn outer(
     let here = around
         .as_ref()
         .is_some_and(|around| around.hosts.allow(request.headers()));
+    let unread = Unread::of(&mut request);
     let mut response = if here {
         // Errors of handlers and of the guard are answers by now.
         next.call(request).await?.map_into_boxed_body()
@@ -84,7 +86,10 @@ pub(super) async fn outer(
     drop(extensions);
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     tracing::info!(request = id, actor, %method, path, status, took_us, "request");
-    Ok(response)
+    Ok(match unread {
+        Some(unread) => unread.kept_by(response),
+        None => response,
+    })
 }
 
 /// What is at no address.

@@ -152,3 +152,47 @@ fn a_length_that_is_a_little_wrong_never_makes_a_request_of_something_else() {
         assert_eq!(there, expected, "{length}");
     }
 }
+
+#[test]
+fn who_is_refused_and_never_ends_a_body_in_chunks_is_cut_off() {
+    let server = Server::set_up();
+    let begin = |request: &str, host: &str, chunk: &str| {
+        let mut stream = connect(&server);
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        let _ = stream.write_all(format!("{:x}\r\n{chunk}\r\n", chunk.len()).as_bytes());
+        stream
+    };
+    let long = "[".repeat(600_000);
+    let refused = [
+        ("POST /api/v1/terminals", "localhost", "[", 401),
+        ("POST /api/v1/session", "localhost", long.as_str(), 413),
+        ("POST /api/v1/nothing", "localhost", "[", 404),
+        ("POST /healthz", "localhost", "[", 405),
+        ("POST /api/v1/session", "evil.example", "[", 421),
+    ];
+    // Nobody sends any more, and nobody hangs up: the server does.
+    for (request, host, chunk, status) in refused {
+        let mut stream = begin(request, host, chunk);
+        let mut answer = Vec::new();
+        let read = stream
+            .read_to_end(&mut answer)
+            .map_err(|error| error.kind());
+        let waited = matches!(read, Err(std::io::ErrorKind::WouldBlock));
+        assert!(!waited, "{request}: the connection stays");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+    }
+    // Read to its end, such a body leaves a connection that goes on.
+    let json = json!({"name": "admin", "password": PASSWORD}).to_string();
+    let mut stream = begin("POST /api/v1/session", "localhost", &json);
+    let again = "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(again.as_bytes()).expect("sent");
+    let (answer, count) = read_all(stream);
+    assert!(count == 2 && answer.starts_with("HTTP/1.1 204"), "{answer}");
+}
