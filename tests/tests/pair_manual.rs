@@ -309,12 +309,12 @@ fn conflicts_of_a_pair_are_settled_by_hand_and_automatic_synchronization_goes_on
 
 #[test]
 fn a_server_that_is_killed_in_the_middle_of_a_run_is_as_it_was_before_or_as_it_is_to_be() {
-    const PARTS: u64 = 4;
+    const PARTS: u64 = 2;
     let (a, mut b) = (Server::new("a"), Server::new("b"));
     let _ = pair(&a, &b);
     b.wait_for_state("in-sync");
     a.switch_synchronization(&b, false);
-    let image = octets(1, 40_000_000);
+    let image = octets(1, 10_000_000);
     a.upload("large", &image);
     for number in 1..10 {
         let name = format!("t{number}");
