@@ -58,7 +58,8 @@ const PLAIN: Own = Own {
 fn main() {
     // Cargo adds `--bench`.
     let rounds = std::env::args().find_map(|arg| arg.parse().ok());
-    let _awake = Awake::new();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let _awake = Awake::new(cores);
     let site = Site::new();
     publish(&site);
     look_ups(&site);

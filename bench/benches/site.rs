@@ -36,7 +36,8 @@ const READ_P99_MAX: Duration = Duration::from_millis(5);
 const BULK_MAX: Duration = Duration::from_secs(10);
 
 fn main() {
-    let _awake = Awake::new();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let _awake = Awake::new(cores);
     // Told at the end: what is measured after a bar that is missed is worth knowing.
     let mut missed = Vec::new();
     let mut bar = |what: &str, found: Duration, max: Duration| {

@@ -7,18 +7,17 @@ use std::process::{Child, Stdio};
 
 use crate::programs;
 
-/// All cores stay awake until this is dropped.
+/// Some cores stay awake until this is dropped.
 #[derive(Debug)]
 pub struct Awake(Vec<Child>);
 
 impl Awake {
-    /// From now on.
+    /// From now on, on the first `cores` of the machine.
     ///
     /// # Panics
     /// If `taskset`, `chrt` or a shell cannot be started.
     #[must_use]
-    pub fn new() -> Awake {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    pub fn new(cores: usize) -> Awake {
         let keep = |core: usize| {
             let mut command = programs::dying_with_test(programs::system("taskset"));
             command.args(["--cpu-list", &core.to_string(), "chrt", "--idle", "0"]);
@@ -27,12 +26,6 @@ impl Awake {
             command.spawn().expect("util-linux is installed")
         };
         Awake((0..cores).map(keep).collect())
-    }
-}
-
-impl Default for Awake {
-    fn default() -> Self {
-        Awake::new()
     }
 }
 
