@@ -469,12 +469,7 @@ fn a_role_of_the_sites_own_opens_what_it_says_and_a_change_of_it_holds_at_once()
 #[test]
 fn no_file_holds_a_secret_as_it_is_said_and_of_a_password_there_is_argon2id() {
     let server = Server::new();
-    let token = server.token();
-    let json = json!({"token": token, "name": "admin", "password": PASSWORD});
-    server
-        .anybody()
-        .send("POST", "/api/v1/setup", &json)
-        .expect(204);
+    let token = server.make_admin();
     let admin = server.admin();
     let key = key_with(&admin, "ci", &["terminals.read"]);
     server.with_key(&key).get("/api/v1/terminals").expect(200);

@@ -83,13 +83,18 @@ impl Server {
     /// A new site that was set up: there is an administrator `admin` with [`PASSWORD`].
     pub(crate) fn set_up() -> Self {
         let server = Server::new();
-        let token = server.token();
-        let json = json!({"token": token, "name": "admin", "password": PASSWORD});
+        server.make_admin();
         server
-            .anybody()
+    }
+
+    /// Makes the administrator `admin` with [`PASSWORD`]; gives the secret of the set-up link.
+    pub(crate) fn make_admin(&self) -> String {
+        let token = self.token();
+        let json = json!({"token": token, "name": "admin", "password": PASSWORD});
+        self.anybody()
             .send("POST", "/api/v1/setup", &json)
             .expect(204);
-        server
+        token
     }
 
     pub(crate) fn new() -> Self {
