@@ -259,3 +259,50 @@ fn an_upload_is_streamed_hashed_and_served_or_leaves_nothing() {
         .delete("/api/v1/files/firmware/linux/1/vmlinuz")
         .expect(404);
 }
+
+/// A file stays what was uploaded last, whatever is published in between.
+#[test]
+fn an_upload_is_never_undone_by_a_publication_at_the_same_time() {
+    let server = Server::set_up();
+    let admin = server.admin();
+    let headers = admin.headers.clone();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = Client {
+                server: &server,
+                headers,
+            };
+            let mut number = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                number += 1;
+                other.create(
+                    "/api/v1/terminal-groups",
+                    &json!({"name": format!("g{number}")}),
+                );
+            }
+        });
+        let ended = Ended(&done);
+        for round in 0..40_u32 {
+            let content = round.to_be_bytes();
+            let (status, told) = upload(&admin, "firmware/kernel", &[], &content);
+            assert!([200, 201].contains(&status), "{told}");
+            let hash = blake3::hash(&content).to_hex().to_string();
+            // Looked at more than once: what undoes it comes a moment later.
+            for _ in 0..4 {
+                let page = admin.get("/api/v1/files").expect(200).json();
+                assert_eq!(page["items"][0]["blake3"], hash, "round {round}");
+            }
+        }
+        drop(ended);
+    });
+}
+
+/// Says so when it goes, also by a panic.
+struct Ended<'e>(&'e std::sync::atomic::AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

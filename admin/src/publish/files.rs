@@ -53,8 +53,10 @@ pub(super) fn agree(
     draft: &mut Draft<'_>,
     configuration: &Configuration,
 ) -> Result<Agreement, AgreeError> {
-    let site = configuration.site();
+    // In this order: what an upload is remembered by is then also said by the objects. The other way round, objects from before it
+    // beside what is remembered after it would be a change that somebody else made, and undo it.
     let known = configuration.with_database(Database::files)?;
+    let site = configuration.site();
     let wanted: BTreeMap<&str, ImageRef> = site
         .files()
         .values()
