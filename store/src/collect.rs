@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use crate::disk::{Disk, FileKind};
-use crate::limits::{CATALOGS_KEPT, RETENTION};
+use crate::limits::{CATALOGS_KEPT, RETENTION, WHOLE_CATALOGS_KEPT};
+use crate::publish::Kind;
 use crate::{
     Content, Generation, ImageHash, LoadError, Snapshot, Store, StoreError, layout, publish,
 };
@@ -62,6 +63,8 @@ struct Judged {
     generation: Generation,
     /// `None`: damaged.
     snapshot: Option<Snapshot>,
+    /// What it is told from, if it is not whole.
+    base: Option<Generation>,
     pinned: bool,
     /// Its images stay.
     protects: bool,
@@ -112,19 +115,40 @@ impl<D: Disk> Store<D> {
     }
 
     /// Removes those of `redundant` that are not among the newest catalogs: who publishes often would fill the disk. What
-    /// cannot be removed now is left to a collection.
+    /// a catalog that stays is told from stays too, and so do the newest whole ones. What cannot be removed now is left to a
+    /// collection.
     pub(crate) fn thin(&self, redundant: &mut Vec<Generation>) {
         let Ok(found) = publish::generations(&self.disk) else {
             return;
         };
-        let old = found.len().saturating_sub(CATALOGS_KEPT);
-        redundant.retain(|generation| {
-            let goes = found[..old].contains(generation);
-            if goes {
-                let _ = self.unlink_unpinned(&layout::catalog(*generation));
-            }
-            !goes
+        let old = &found[..found.len().saturating_sub(CATALOGS_KEPT)];
+        let mut may_go: BTreeSet<Generation> = redundant.iter().copied().collect();
+        may_go.retain(|generation| old.contains(generation));
+        if may_go.is_empty() {
+            return;
+        }
+        let kinds = found.iter().rev();
+        let kinds = kinds.filter_map(|generation| {
+            let kind = publish::kind(&self.disk, *generation)?;
+            Some((*generation, kind))
         });
+        // Newest first: what others are told from is older than they are.
+        let (mut needed, mut whole) = (BTreeSet::new(), 0);
+        for (generation, kind) in kinds {
+            let is_new_whole = kind == Kind::Whole && whole < WHOLE_CATALOGS_KEPT;
+            whole += usize::from(kind == Kind::Whole);
+            let stays = is_new_whole || needed.contains(&generation);
+            if may_go.contains(&generation) && !stays {
+                let path = layout::catalog(generation);
+                redundant.retain(|redundant| *redundant != generation);
+                if matches!(self.unlink_unpinned(&path), Ok(Some(_))) {
+                    continue;
+                }
+            }
+            if let Kind::ChangesOf(base) = kind {
+                needed.insert(base);
+            }
+        }
     }
 
     /// Newest first.
@@ -155,19 +179,21 @@ impl<D: Disk> Store<D> {
                 .map_err(StoreError::io("cannot lock", &path))?;
             // Closed first: it would stand in the way of the shared lock of loading.
             drop(file);
-            let snapshot = match publish::load_generation(&self.disk, generation) {
-                Ok((snapshot, _pin)) => Some(snapshot),
+            let (snapshot, base) = match publish::load_with_kind(&self.disk, generation) {
+                Ok((snapshot, Kind::Whole, _pin)) => (Some(snapshot), None),
+                Ok((snapshot, Kind::ChangesOf(base), _pin)) => (Some(snapshot), Some(base)),
                 // Not to be told from one that names images: better to stop than to guess.
                 Err(LoadError::Io { path, source }) => {
                     return Err(StoreError::io("cannot read", &path)(source));
                 }
-                Err(_) => None,
+                Err(_) => (None, None),
             };
             let fresh = age(now, replaced.unwrap_or(stat.modified)) < retention;
             let protects = generation == current || pinned || fresh;
             judged.push(Judged {
                 generation,
                 snapshot,
+                base,
                 pinned,
                 protects,
             });
@@ -182,17 +208,17 @@ impl<D: Disk> Store<D> {
         kept: usize,
         report: &mut CollectReport,
     ) -> Result<(), StoreError> {
-        // Also one above `current`, never published: its number must not come back. At least one stays.
-        for catalog in judged
-            .iter()
-            .skip(kept.max(1))
-            .filter(|catalog| !catalog.protects)
-        {
-            if self
-                .unlink_unpinned(&layout::catalog(catalog.generation))?
-                .is_some()
-            {
+        // What those that stay are told from. These are older, and so come later.
+        let mut bases = BTreeSet::new();
+        for (number, catalog) in judged.iter().enumerate() {
+            // Also one above `current`, never published: its number must not come back. At least one stays.
+            let stays =
+                number < kept.max(1) || catalog.protects || bases.contains(&catalog.generation);
+            let path = layout::catalog(catalog.generation);
+            if !stays && self.unlink_unpinned(&path)?.is_some() {
                 report.catalogs += 1;
+            } else {
+                bases.extend(catalog.base);
             }
         }
         Ok(())

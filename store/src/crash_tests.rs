@@ -8,10 +8,10 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::disk::{Directory, Disk, Fault, Faulty, Model, PowerLoss};
-use crate::limits::SYNCED_ONE_BY_ONE_MAX;
+use crate::limits::{CHANGES_BASE_BYTES_MIN, SYNCED_ONE_BY_ONE_MAX};
 use crate::{
-    Content, Generation, ImageHash, Mac, Name, Reader, Reserve, Retention, StatusKey, Store,
-    StoreError, StoredTerminal, layout,
+    Content, Generation, ImageHash, Kept, Mac, Name, Reader, Reserve, Retention, StatusKey, Store,
+    StoreError, StoredTerminal, layout, publish,
 };
 
 /// Everything published: names and contents, cards and whose they are.
@@ -240,6 +240,75 @@ fn a_change_of_what_was_kept_survives_every_crash_point() {
         draft.remove("a");
         draft.publish().map(drop)
     });
+}
+
+/// A catalog of which changes are written by themselves, some of them, and what who published them kept.
+fn told_from_a_whole_catalog(disk: &Model) -> Kept {
+    let store = open(disk.clone()).expect("open");
+    let mut kept = None;
+    let large = vec![7; CHANGES_BASE_BYTES_MIN];
+    for inline in [&large[..], b"{2}", b"{3}"] {
+        let mut draft = store.begin_with(kept).expect("begin");
+        let to = if inline.len() > 3 { "large" } else { "t" };
+        draft.put_inline(name(to), inline);
+        kept = Some(draft.publish_and_keep().expect("publish").1);
+    }
+    kept.expect("published")
+}
+
+#[test]
+fn a_change_that_is_told_from_a_whole_catalog_survives_every_crash_point() {
+    let disk = two_generations();
+    let kept = told_from_a_whole_catalog(&disk);
+    survives(&disk, &|disk| {
+        let store = open(disk.clone())?;
+        let mut draft = store.begin_with(Some(kept.twin()))?;
+        draft.put_inline(name("t"), *b"{4}");
+        draft.put_inline(name("u"), *b"{}");
+        draft.remove("a");
+        draft.publish().map(drop)
+    });
+}
+
+#[test]
+fn a_change_is_told_from_no_catalog_that_is_damaged_or_gone() {
+    let disk = two_generations();
+    let kept = told_from_a_whole_catalog(&disk);
+    let newest = kept.generation();
+    let found = publish::generations(&disk).expect("list");
+    let whole = |disk: &Model, generation: &Generation| {
+        publish::kind(disk, *generation) == Some(publish::Kind::Whole)
+    };
+    assert!(!whole(&disk, &newest), "it was told from another");
+    let base = found.iter().rfind(|generation| whole(&disk, generation));
+    let base = layout::catalog(*base.expect("a whole one"));
+    let hurts: [&dyn Fn(&Model); 3] = [
+        &|disk| disk.damage(&base, 100),
+        &|disk| disk.damage(&base, CHANGES_BASE_BYTES_MIN),
+        &|disk| disk.unlink(&base).expect("unlink"),
+    ];
+    for hurt in hurts {
+        let disk = disk.fork();
+        hurt(&disk);
+        let store = open(disk.clone()).expect("open");
+        store.published().expect_err("what was published is lost");
+        let mut draft = store.begin_with(Some(kept.twin())).expect("begin");
+        draft.put_inline(name("t"), *b"{4}");
+        let (published, kept) = draft.publish_and_keep().expect("publish");
+        assert!(whole(&disk, &published.generation));
+        let (generation, state) = state(&disk);
+        assert_eq!(
+            (generation, &state["t"][..]),
+            (published.generation, &b"{4}"[..])
+        );
+        assert_eq!(state["a"], b"first");
+        // And the next one is told from that.
+        let mut draft = store.begin_with(Some(kept)).expect("begin");
+        draft.put_inline(name("t"), *b"{5}");
+        let published = draft.publish().expect("publish");
+        assert!(!whole(&disk, &published.generation));
+        store.published().expect("whole");
+    }
 }
 
 #[test]

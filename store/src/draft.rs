@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::catalog::{SnapshotBuilder, StoredContent, StoredTerminal};
+use crate::catalog::{Changes, SnapshotBuilder, StoredContent, StoredTerminal, Touched};
 use crate::disk::{Directory, Disk, Replace};
 use crate::limits::SYNCED_ONE_BY_ONE_MAX;
 use crate::publish::{self, Current, Unreadable};
@@ -39,8 +39,16 @@ pub struct Published {
 pub struct Kept {
     current: Current,
     builder: SnapshotBuilder,
+    whole: Option<Whole>,
     // Catalogs of before that name no image which a later one does not.
     redundant: Vec<Generation>,
+}
+
+/// The last catalog that was written whole, and what was touched since.
+#[derive(Debug)]
+struct Whole {
+    snapshot: Snapshot,
+    touched: Touched,
 }
 
 impl Kept {
@@ -48,6 +56,21 @@ impl Kept {
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.current.generation
+    }
+
+    /// The same once more.
+    #[cfg(test)]
+    pub(crate) fn twin(&self) -> Self {
+        let whole = self.whole.as_ref().map(|whole| Whole {
+            snapshot: Snapshot::parse(whole.snapshot.as_bytes()).expect("whole"),
+            touched: whole.touched.clone(),
+        });
+        Kept {
+            current: self.current,
+            builder: self.builder.clone(),
+            whole,
+            redundant: self.redundant.clone(),
+        }
     }
 }
 
@@ -72,6 +95,8 @@ pub struct Draft<'s, D: Disk = Directory> {
     base_images: BTreeSet<ImageHash>,
     // A name of the base has lost its image: the base is the record that it was named.
     lost: bool,
+    // What the next catalog may be told from: none, where what is published was read or all of it is said anew.
+    whole: Option<Whole>,
     redundant: Vec<Generation>,
 }
 
@@ -85,6 +110,7 @@ impl<'s, D: Disk> Draft<'s, D> {
         };
         if let Some(kept) = kept.filter(named) {
             let mut draft = Self::of(store, lock, kept.current, kept.builder);
+            draft.whole = kept.whole;
             draft.redundant = kept.redundant;
             draft.unread = true;
             return Ok(draft);
@@ -124,6 +150,7 @@ impl<'s, D: Disk> Draft<'s, D> {
             base_images: builder.entries().values().filter_map(image_of).collect(),
             builder,
             lost: false,
+            whole: None,
             redundant: Vec::new(),
         }
     }
@@ -238,6 +265,13 @@ impl<'s, D: Disk> Draft<'s, D> {
 
     /// Removes a name; `false` if there is none.
     pub fn remove(&mut self, name: &str) -> bool {
+        if let Some(whole) = &mut self.whole {
+            let known = self.builder.entries().get_key_value(name);
+            whole
+                .touched
+                .names
+                .extend(known.map(|(name, _)| name.clone()));
+        }
         let removed = self.builder.remove(name);
         self.changed |= removed.is_some();
         self.lost |= removed.as_ref().and_then(image_of).is_some();
@@ -262,6 +296,7 @@ impl<'s, D: Disk> Draft<'s, D> {
     pub fn set_terminals(&mut self, terminals: BTreeMap<Mac, StoredTerminal>) {
         if *self.builder.terminals() != terminals {
             self.changed = true;
+            self.whole = None;
             self.builder.set_terminals(terminals);
         }
     }
@@ -270,6 +305,9 @@ impl<'s, D: Disk> Draft<'s, D> {
     pub fn set_terminal(&mut self, mac: Mac, terminal: Option<StoredTerminal>) {
         if self.builder.terminals().get(&mac) != terminal.as_ref() {
             self.changed = true;
+            if let Some(whole) = &mut self.whole {
+                whole.touched.cards.insert(mac);
+            }
             self.builder.set_terminal(mac, terminal);
         }
     }
@@ -322,36 +360,82 @@ impl<'s, D: Disk> Draft<'s, D> {
             };
             return Ok((published, self.kept(self.base)));
         }
-        let generation = self.next_generation()?;
-        let file = self.builder.build(generation)?;
-        self.store.check_room(file.len() as u64)?;
-        let snapshot = Snapshot::of_built(file)?;
-        // From here on a catalog may name them, whatever the outcome.
-        self.placed.clear();
-        // It is checked while the disk writes. Nobody knows of it before both are done.
-        std::thread::scope(|scope| -> Result<(), StoreError> {
-            let checked = scope.spawn(|| snapshot.check());
-            publish::write_catalog(disk, generation, snapshot.as_bytes())?;
-            let checked = checked.join();
-            Ok(checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
-        })?;
-        let current = Current::of(&snapshot);
+        let current = match self.write_changes()? {
+            Some(current) => current,
+            None => self.write_whole()?,
+        };
         publish::switch_current(disk, current)?;
         if self.base.generation > Generation::ZERO && !self.lost {
             self.redundant.push(self.base.generation);
         }
         self.store.thin(&mut self.redundant);
         let published = Published {
-            generation,
+            generation: current.generation,
             changed: true,
         };
         Ok((published, self.kept(current)))
+    }
+
+    /// Writes the next catalog as what changed since the last whole one. None: that is too much, or there is none on the disk as it
+    /// was written, and so nothing that a reader could start from.
+    fn write_changes(&mut self) -> Result<Option<Current>, StoreError> {
+        let Some(whole) = self.whole.take() else {
+            return Ok(None);
+        };
+        let generation = self.next_generation()?;
+        let Whole { snapshot, touched } = &whole;
+        let changes = Changes::between(snapshot, &self.builder, touched, generation)?;
+        let Some((file, made)) = changes else {
+            return Ok(None);
+        };
+        let is_told = self.write(&made, &file, |disk| publish::is_there(disk, snapshot))?;
+        if is_told {
+            self.whole = Some(whole);
+        }
+        Ok(is_told.then(|| Current::of(&made)))
+    }
+
+    fn write_whole(&mut self) -> Result<Current, StoreError> {
+        let file = self.builder.build(self.next_generation()?)?;
+        let snapshot = Snapshot::of_built(file)?;
+        self.write(&snapshot, snapshot.as_bytes(), |_| true)?;
+        let current = Current::of(&snapshot);
+        self.whole = Some(Whole {
+            snapshot,
+            touched: Touched::default(),
+        });
+        Ok(current)
+    }
+
+    /// Writes the file that is, or makes, a catalog, if the disk allows it. That is checked meanwhile. Nobody knows of it before both
+    /// are done.
+    fn write(
+        &mut self,
+        catalog: &Snapshot,
+        file: &[u8],
+        allowed: impl FnOnce(&D) -> bool,
+    ) -> Result<bool, StoreError> {
+        let disk = &self.store.disk;
+        self.store.check_room(file.len() as u64)?;
+        std::thread::scope(|scope| {
+            let checked = scope.spawn(|| catalog.check());
+            let allowed = allowed(disk);
+            if allowed {
+                // From here on a catalog may name them, whatever the outcome.
+                self.placed.clear();
+                publish::write_catalog(disk, catalog.generation(), file)?;
+            }
+            let checked = checked.join();
+            checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok(allowed)
+        })
     }
 
     fn kept(&mut self, current: Current) -> Kept {
         Kept {
             current,
             builder: std::mem::take(&mut self.builder),
+            whole: self.whole.take(),
             redundant: std::mem::take(&mut self.redundant),
         }
     }
@@ -381,6 +465,9 @@ impl<'s, D: Disk> Draft<'s, D> {
         };
         if change != Change::Unchanged {
             self.changed = true;
+            if let Some(whole) = &mut self.whole {
+                whole.touched.names.insert(name.clone());
+            }
             let before = self.builder.put(name, content);
             self.lost |= before.as_ref().and_then(image_of).is_some();
         }

@@ -11,6 +11,17 @@ pub const ENTRIES_MAX: u32 = 1_000_000;
 /// Largest catalog file, in octets, read into memory as a whole. Beyond it: publishing and loading are refused.
 pub const CATALOG_BYTES_MAX: u64 = 512 << 20;
 
+/// Smallest catalog, in octets, of which changes are written by themselves. Below it: always the whole catalog.
+pub const CHANGES_BASE_BYTES_MIN: usize = 64 << 10;
+
+/// What changed since a whole catalog is written by itself while it is at most one part in so many of it. Beyond it: the whole
+/// catalog is written, and is what later changes are told from.
+pub const CHANGES_PART_MAX: usize = 8;
+
+/// Whole catalogs that stay whatever is published: damage of the one that all newer ones are told from leaves a start one to fall
+/// back to.
+pub const WHOLE_CATALOGS_KEPT: usize = 2;
+
 /// Largest content kept inside a catalog, in octets (rendered files of one terminal). Beyond it: refused;
 /// it belongs into an image.
 pub const INLINE_BYTES_MAX: u64 = 1 << 20;

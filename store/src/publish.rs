@@ -9,8 +9,9 @@
 //!
 //! Both sides read through here: the engine on the real disk, the admin on whichever.
 
+use crate::catalog::{CHANGES_HEADER_BYTES, Changes};
 use crate::disk::{Disk, FileKind, Replace};
-use crate::limits::{CATALOG_BYTES_MAX, CURRENT_BYTES_MAX, LOAD_TRIES};
+use crate::limits::{CATALOG_BYTES_MAX, COPY_BYTES, CURRENT_BYTES_MAX, LOAD_TRIES};
 use crate::reader::LoadError;
 use crate::{CatalogError, Generation, ImageHash, Snapshot, StoreError, layout};
 
@@ -117,23 +118,60 @@ pub(crate) fn load_generation<D: Disk>(
     disk: &D,
     generation: Generation,
 ) -> Result<(Snapshot, D::File), LoadError> {
+    load_with_kind(disk, generation).map(|(snapshot, _, pin)| (snapshot, pin))
+}
+
+/// The same, and what its file is. Where that is what changed since an earlier one, both are read; the earlier one needs no pin,
+/// since it is not looked at again.
+pub(crate) fn load_with_kind<D: Disk>(
+    disk: &D,
+    generation: Generation,
+) -> Result<(Snapshot, Kind, D::File), LoadError> {
     let path = layout::catalog(generation);
-    let io = |source| LoadError::Io {
-        path: path.clone(),
-        source,
-    };
+    let (bytes, file) = read_catalog(disk, &path)?;
     let damaged = |why| LoadError::Damaged {
         path: path.clone(),
         why,
     };
-    let file = match disk.open_file(&path) {
+    let (snapshot, kind) = if Changes::is_one(&bytes) {
+        let changes = Changes::parse(&bytes).map_err(damaged)?;
+        let base = layout::catalog(changes.base());
+        let (bytes, _pin) = read_catalog(disk, &base)?;
+        let made = changes.make(bytes);
+        let made = made.map_err(|why| LoadError::Damaged { path: base, why })?;
+        (made, Kind::ChangesOf(changes.base()))
+    } else {
+        (Snapshot::parse(bytes).map_err(damaged)?, Kind::Whole)
+    };
+    if snapshot.generation() != generation {
+        return Err(LoadError::OtherGeneration {
+            path,
+            generation: snapshot.generation(),
+        });
+    }
+    Ok((snapshot, kind, file))
+}
+
+/// The octets of a file of catalogs, pinned as long as the file is held.
+fn read_catalog<D: Disk>(disk: &D, path: &str) -> Result<(Vec<u8>, D::File), LoadError> {
+    let io = |source| LoadError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let damaged = |why| LoadError::Damaged {
+        path: path.to_owned(),
+        why,
+    };
+    let file = match disk.open_file(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let path = path.to_owned();
             return Err(LoadError::Missing { path });
         }
         Err(error) => return Err(io(error)),
     };
     if !disk.lock_shared(&file).map_err(io)? {
+        let path = path.to_owned();
         return Err(LoadError::Collected { path });
     }
     let stat = disk.stat(&file).map_err(io)?;
@@ -144,14 +182,45 @@ pub(crate) fn load_generation<D: Disk>(
         ReadFailure::Io(error) => io(error),
         ReadFailure::TooLarge => damaged(CatalogError::TooLarge(stat.len)),
     })?;
-    let snapshot = Snapshot::parse(bytes).map_err(damaged)?;
-    if snapshot.generation() != generation {
-        return Err(LoadError::OtherGeneration {
-            path,
-            generation: snapshot.generation(),
-        });
+    Ok((bytes, file))
+}
+
+/// What a file of catalogs is, by its first octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A catalog, as far as that shows.
+    Whole,
+    /// What changed since this one.
+    ChangesOf(Generation),
+}
+
+/// What the catalog of `generation` is; none, if it is not to be read.
+pub(crate) fn kind<D: Disk>(disk: &D, generation: Generation) -> Option<Kind> {
+    let file = disk.open_file(&layout::catalog(generation)).ok()?;
+    let mut header = [0; CHANGES_HEADER_BYTES];
+    let len = disk.read_at(&file, 0, &mut header).ok()?;
+    let base = Changes::base_of(&header[..len]);
+    Some(base.map_or(Kind::Whole, Kind::ChangesOf))
+}
+
+/// Whether the catalog of a snapshot is on the disk as it was written.
+pub(crate) fn is_there<D: Disk>(disk: &D, snapshot: &Snapshot) -> bool {
+    let Ok(file) = disk.open_file(&layout::catalog(snapshot.generation())) else {
+        return false;
+    };
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut left = snapshot.as_bytes();
+    let mut at = 0;
+    loop {
+        match disk.read_at(&file, at, &mut buffer) {
+            Ok(0) => return left.is_empty(),
+            Ok(count) => match left.strip_prefix(&buffer[..count]) {
+                Some(rest) => (left, at) = (rest, at + count as u64),
+                None => return false,
+            },
+            Err(_) => return false,
+        }
     }
-    Ok((snapshot, file))
 }
 
 enum ReadFailure {

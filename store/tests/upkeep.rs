@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use daybreak_store::{
-    ImageHash, Name, Reader, Reserve, Retention, Store, StoreError, VerifyReport, layout,
+    Generation, ImageHash, Kept, Name, Reader, Reserve, Retention, Store, StoreError, VerifyReport,
+    layout,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -401,4 +402,124 @@ fn who_publishes_often_leaves_the_newest_catalogs_and_those_that_protect_an_imag
     store.collect(SystemTime::now(), NONE).expect("collect");
     assert!(!has(&store, b"replaced") && has(&store, b"stays"));
     assert_eq!(catalogs(dir.path()), 1);
+}
+
+/// Publishes a terminal's file, as a process that publishes often does.
+fn say(store: &Store, kept: Option<Kept>, content: &[u8]) -> Kept {
+    let mut draft = store.begin_with(kept).expect("begin");
+    draft.put_inline(name("t"), content);
+    draft.publish_and_keep().expect("publish").1
+}
+
+fn served(reader: &Reader) -> Vec<u8> {
+    let catalog = reader.load_or_fallback().expect("something whole").catalog;
+    let image = catalog.open(catalog.lookup(b"t").expect("t"));
+    let image = image.expect("open");
+    let mut content = vec![0; usize::try_from(image.len()).expect("small")];
+    image.read_at(0, &mut content).expect("read");
+    content
+}
+
+#[test]
+fn little_changes_write_little_and_leave_the_whole_catalogs_that_they_are_told_from() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    let reader = Reader::open(dir.path()).expect("reader");
+    // What the second whole catalog has more is too much for changes of the first.
+    let mut draft = store.begin().expect("begin");
+    draft.put_inline(name("large"), vec![1; 100_000]);
+    let mut kept = draft.publish_and_keep().expect("publish").1;
+    for number in 0..20 {
+        kept = say(&store, Some(kept), &[number]);
+    }
+    let mut draft = store.begin_with(Some(kept)).expect("begin");
+    draft.put_inline(name("larger"), vec![2; 100_000]);
+    kept = draft.publish_and_keep().expect("publish").1;
+    for number in 20..60 {
+        kept = say(&store, Some(kept), &[number]);
+        assert_eq!(served(&reader), [number]);
+    }
+    let len = |generation: u64| {
+        let generation = Generation::new(generation).expect("in range");
+        let path = dir.path().join(layout::catalog(generation));
+        fs::metadata(path).map(|metadata| metadata.len()).ok()
+    };
+    let newest = kept.generation().get();
+    assert_eq!(newest, 62);
+    // The eight newest, what they are told from, and the whole one before that.
+    assert_eq!(catalogs(dir.path()), 8 + 2);
+    assert!(
+        (54..63)
+            .all(|generation| generation == 54 || len(generation).is_some_and(|len| len < 1000))
+    );
+    assert!(len(22).is_some_and(|len| len > 200_000) && len(1).is_some_and(|len| len > 100_000));
+
+    // A collection that keeps one catalog keeps the one that it is told from.
+    let collect = |catalogs| {
+        let time = Duration::ZERO;
+        let report = store.collect(SystemTime::now() + DAY, Retention { time, catalogs });
+        report.expect("collect");
+    };
+    collect(9);
+    assert_eq!(catalogs(dir.path()), 9);
+    assert!(verify(&store).is_sound());
+    collect(1);
+    assert_eq!((catalogs(dir.path()), served(&reader)), (2, vec![59]));
+
+    // Who starts anew writes a whole one; damage of the one before that is nobody's concern then.
+    let kept = say(&store, None, &[60]);
+    assert!(len(63).is_some_and(|len| len > 200_000));
+    let kept = say(&store, Some(kept), &[61]);
+    damage(
+        &dir.path()
+            .join(layout::catalog(Generation::new(22).expect("in range"))),
+        150_000,
+    );
+    assert_eq!(served(&reader), [61]);
+    // Damage of that one is told; a start falls back to what is whole, and the next change is whole again.
+    damage(
+        &dir.path()
+            .join(layout::catalog(Generation::new(63).expect("in range"))),
+        150_000,
+    );
+    let told = reader.load().expect_err("damaged").to_string();
+    assert!(told.contains("catalogs/0000000063.catalog"), "{told}");
+    let report = verify(&store);
+    assert!(report.current.is_some() && !report.catalogs.is_empty());
+    say(&store, Some(kept), &[62]);
+    assert_eq!(served(&reader), [62]);
+    assert!(len(65).is_some_and(|len| len > 200_000));
+}
+
+#[test]
+fn a_start_falls_back_to_a_whole_catalog_when_the_one_that_all_newer_ones_are_told_from_is_damaged()
+{
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    let mut draft = store.begin().expect("begin");
+    draft.put_inline(name("large"), vec![1; 100_000]);
+    let mut kept = say(
+        &store,
+        Some(draft.publish_and_keep().expect("publish").1),
+        &[0],
+    );
+    for number in 1..20 {
+        // Now and then somebody else publishes, and so the next one is whole.
+        if number == 8 {
+            kept = say(&store, None, &[number]);
+        } else {
+            kept = say(&store, Some(kept), &[number]);
+        }
+    }
+    assert_eq!(kept.generation().get(), 21);
+    damage(
+        &dir.path()
+            .join(layout::catalog(Generation::new(10).expect("in range"))),
+        50_000,
+    );
+    let reader = Reader::open(dir.path()).expect("reader");
+    let loaded = reader.load_or_fallback().expect("fallback");
+    assert!(loaded.warning.is_some());
+    // The newest that is told from the first.
+    assert_eq!(loaded.catalog.generation().get(), 8);
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use foldhash::{HashMap, HashMapExt};
 
 use super::snapshot::{
-    CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, INDEX_BYTES, KIND_IMAGE, KIND_INLINE, MAGIC,
-    VERSION, cmp_index,
+    CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, INDEX_BYTES, KIND_IMAGE, KIND_INLINE, cmp_index,
+    header,
 };
 use super::terminal::{StoredTerminal, TERMINAL_BYTES};
 use super::{CatalogError, Content, Snapshot};
@@ -177,15 +177,12 @@ impl SnapshotBuilder {
         }
         // Every length is known: each octet is written once, to where it stays.
         let mut file = Vec::with_capacity(file_len);
-        file.extend_from_slice(MAGIC);
-        file.extend_from_slice(&VERSION.to_le_bytes());
-        file.extend_from_slice(&0_u32.to_le_bytes());
-        file.extend_from_slice(&generation.get().to_le_bytes());
-        file.extend_from_slice(&(file_len as u64).to_le_bytes());
-        file.extend_from_slice(&count.to_le_bytes());
-        file.extend_from_slice(&terminal_count.to_le_bytes());
-        file.extend_from_slice(&(names_len as u64).to_le_bytes());
-        file.extend_from_slice(&(blobs.len as u64).to_le_bytes());
+        file.extend_from_slice(&header(
+            generation,
+            file_len as u64,
+            (self.entries.len(), self.terminals.len()),
+            (names_len, blobs.len),
+        ));
         let mut name_offset = 0_u32;
         for ((name, content), place) in self.entries.iter().zip(&blobs.places) {
             let name_len = u16::try_from(name.as_bytes().len()).expect("bounded by Name");

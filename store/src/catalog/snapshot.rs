@@ -29,8 +29,8 @@ use crate::limits::{CATALOG_BYTES_MAX, ENTRIES_MAX, INLINE_BYTES_MAX, TERMINALS_
 use crate::name::{self, NameError};
 use crate::{Generation, ImageHash, Mac};
 
-pub(super) const MAGIC: &[u8; 16] = b"daybreak-catalog";
-pub(super) const VERSION: u32 = 3;
+const MAGIC: &[u8; 16] = b"daybreak-catalog";
+const VERSION: u32 = 3;
 /// The oldest version that is read.
 const VERSION_OLDEST: u32 = 1;
 /// Where it stands.
@@ -67,6 +67,11 @@ pub enum CatalogError {
         "catalog format {0} is not known to this version, which reads formats {VERSION_OLDEST} to {VERSION}"
     )]
     Version(u32),
+    /// Changes in a format of another version of this software.
+    #[error(
+        "changes of catalogs in format {0} are not known to this version, which reads format 1"
+    )]
+    ChangesVersion(u32),
     /// The checksum does not match: damage.
     #[error("damaged: the checksum does not match")]
     Checksum,
@@ -142,12 +147,12 @@ pub struct EntryView<'a> {
 
 /// A catalog in memory, checked.
 pub struct Snapshot {
-    bytes: Box<[u8]>,
+    pub(super) bytes: Box<[u8]>,
     generation: Generation,
-    entries: u32,
-    terminals: u32,
-    names: Range<usize>,
-    blobs: Range<usize>,
+    pub(super) entries: u32,
+    pub(super) terminals: u32,
+    pub(super) names: Range<usize>,
+    pub(super) blobs: Range<usize>,
 }
 
 impl Snapshot {
@@ -292,24 +297,30 @@ impl Snapshot {
         first_place(self.entries, |place| before(entry_at(place)))
     }
 
-    fn terminal_record(&self, place: u32) -> &[u8] {
-        let start = HEADER_BYTES
-            + self.len() * (ENTRY_BYTES + INDEX_BYTES)
-            + place as usize * TERMINAL_BYTES;
-        &self.bytes[start..start + TERMINAL_BYTES]
+    /// Where the record of a terminal begins, or the records end.
+    pub(super) fn terminal_start(&self, place: u32) -> usize {
+        HEADER_BYTES + self.len() * (ENTRY_BYTES + INDEX_BYTES) + place as usize * TERMINAL_BYTES
     }
 
-    fn record(&self, id: EntryId) -> &[u8] {
-        let start = HEADER_BYTES + id.index() * ENTRY_BYTES;
-        &self.bytes[start..start + ENTRY_BYTES]
+    pub(super) fn terminal_record(&self, place: u32) -> &[u8] {
+        &self.bytes[self.terminal_start(place)..][..TERMINAL_BYTES]
     }
 
-    fn index_entry(&self, place: u32) -> EntryId {
-        let start = HEADER_BYTES + self.len() * ENTRY_BYTES + place as usize * INDEX_BYTES;
+    /// Where the record of an entry begins, or the records end.
+    pub(super) fn record_start(&self, place: u32) -> usize {
+        HEADER_BYTES + place as usize * ENTRY_BYTES
+    }
+
+    pub(super) fn record(&self, id: EntryId) -> &[u8] {
+        &self.bytes[self.record_start(id.0)..][..ENTRY_BYTES]
+    }
+
+    pub(super) fn index_entry(&self, place: u32) -> EntryId {
+        let start = self.record_start(self.entries) + place as usize * INDEX_BYTES;
         EntryId(u32_at(&self.bytes, start))
     }
 
-    fn name_bytes(&self, id: EntryId) -> &[u8] {
+    pub(super) fn name_bytes(&self, id: EntryId) -> &[u8] {
         let record = self.record(id);
         let start = self.names.start + u32_at(record, 0) as usize;
         &self.bytes[start..start + usize::from(u16_at(record, 4))]
@@ -326,7 +337,7 @@ impl Snapshot {
     }
 
     /// Header, checksum, and where the parts are.
-    fn frame(
+    pub(super) fn frame(
         bytes: Box<[u8]>,
         is_whole: impl FnOnce(&[u8], &[u8]) -> bool,
     ) -> Result<Self, CatalogError> {
@@ -471,7 +482,7 @@ impl core::fmt::Debug for Snapshot {
 }
 
 /// The first place in `0..count` that is not `before` what is sought.
-fn first_place(count: u32, before: impl Fn(u32) -> bool) -> u32 {
+pub(super) fn first_place(count: u32, before: impl Fn(u32) -> bool) -> u32 {
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -503,6 +514,26 @@ fn cmp_folded(a: &[u8], b: &[u8]) -> Ordering {
         .unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
+/// The header of a file of so many octets, with counts of entries and of terminals, and octets of names and of blobs.
+pub(super) fn header(
+    generation: Generation,
+    file_len: u64,
+    (entries, terminals): (usize, usize),
+    (names_len, blobs_len): (usize, usize),
+) -> [u8; HEADER_BYTES] {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
+    let mut header = [0; HEADER_BYTES];
+    header[..16].copy_from_slice(MAGIC);
+    header[VERSION_AT..20].copy_from_slice(&VERSION.to_le_bytes());
+    header[24..32].copy_from_slice(&generation.get().to_le_bytes());
+    header[32..40].copy_from_slice(&file_len.to_le_bytes());
+    header[40..44].copy_from_slice(&count(entries));
+    header[44..48].copy_from_slice(&count(terminals));
+    header[48..56].copy_from_slice(&(names_len as u64).to_le_bytes());
+    header[56..].copy_from_slice(&(blobs_len as u64).to_le_bytes());
+    header
+}
+
 fn part_len(len: u64, file_len: u64) -> Result<usize, CatalogError> {
     if len > file_len {
         return Err(CatalogError::Parts);
@@ -510,14 +541,14 @@ fn part_len(len: u64, file_len: u64) -> Result<usize, CatalogError> {
     usize::try_from(len).map_err(|_| CatalogError::Parts)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes[at..at + 2].try_into().expect("2 octets"))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 octets"))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 octets"))
 }
