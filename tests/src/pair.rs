@@ -1,6 +1,6 @@
 //! Boot servers as they stand in pairs: each its administration and its engine, and what operators do with them.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +30,17 @@ struct Addresses {
     peer: SocketAddr,
 }
 
+impl Addresses {
+    /// On the loopback, where nobody is.
+    fn free() -> Self {
+        Addresses {
+            tftp: "127.0.0.1:0".parse().expect("an address"),
+            http: free_port(),
+            peer: free_port(),
+        }
+    }
+}
+
 /// How an operator's script reaches a server, whether it runs or not.
 #[derive(Clone, Debug)]
 pub struct Door {
@@ -56,6 +67,8 @@ pub struct Server {
     tftp: SocketAddr,
     http: SocketAddr,
     peer: SocketAddr,
+    /// What its engine is told besides.
+    engine_args: &'static [&'static str],
     engine: Option<Engine>,
     administration: Option<Administration>,
     key: String,
@@ -66,9 +79,13 @@ impl Server {
     /// licences.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        let server = Server::unlicensed(name);
-        Vendor::license(&server.site, &server.api(), "full", TERMINALS);
-        server
+        Server::with_engine(name, &[])
+    }
+
+    /// The same, with these arguments of its engine.
+    #[must_use]
+    pub fn with_engine(name: &'static str, engine_args: &'static [&'static str]) -> Self {
+        Server::set_up(name, Site::new(), Addresses::free(), engine_args).licensed()
     }
 
     /// The same, inside a network of its own, where clients reach it at one address and the other server at another.
@@ -79,23 +96,33 @@ impl Server {
             http: "127.0.0.1:8069".parse().expect("an address"),
             peer: SocketAddr::new(link, 8070),
         };
-        let server = Server::set_up(name, Site::inside(host), addresses);
-        Vendor::license(&server.site, &server.api(), "full", TERMINALS);
-        server
+        Server::set_up(name, Site::inside(host), addresses, &[]).licensed()
+    }
+
+    /// The same, where firmware looks for it: on the port of TFTP, and offering itself on `eth0` by ProxyDHCP.
+    #[must_use]
+    pub fn offering(name: &'static str, host: &Arc<Host>, address: Ipv4Addr) -> Self {
+        let addresses = Addresses {
+            tftp: SocketAddr::new(address.into(), 69),
+            http: "127.0.0.1:8069".parse().expect("an address"),
+            peer: SocketAddr::new(address.into(), 8070),
+        };
+        let engine_args = &["--proxy-dhcp", "eth0"];
+        Server::set_up(name, Site::inside(host), addresses, engine_args).licensed()
     }
 
     /// One without a licence.
     #[must_use]
     pub fn unlicensed(name: &'static str) -> Self {
-        let addresses = Addresses {
-            tftp: "127.0.0.1:0".parse().expect("an address"),
-            http: free_port(),
-            peer: free_port(),
-        };
-        Server::set_up(name, Site::new(), addresses)
+        Server::set_up(name, Site::new(), Addresses::free(), &[])
     }
 
-    fn set_up(name: &'static str, site: Site, addresses: Addresses) -> Self {
+    fn set_up(
+        name: &'static str,
+        site: Site,
+        addresses: Addresses,
+        engine_args: &'static [&'static str],
+    ) -> Self {
         site.import(&format!("only-on-{name}"), name.as_bytes());
         let Addresses { tftp, http, peer } = addresses;
         let mut server = Server {
@@ -104,6 +131,7 @@ impl Server {
             tftp,
             http,
             peer,
+            engine_args,
             engine: None,
             administration: None,
             key: String::new(),
@@ -115,9 +143,16 @@ impl Server {
         server
     }
 
+    /// With a licence of its own to be one of two.
+    fn licensed(self) -> Self {
+        Vendor::license(&self.site, &self.api(), "full", TERMINALS);
+        self
+    }
+
     /// Starts the engine.
     pub fn start_engine(&mut self) {
-        let engine = self.site.engine_on(&self.tftp.to_string(), &[]);
+        let address = self.tftp.to_string();
+        let engine = self.site.engine_on(&address, self.engine_args);
         self.tftp = engine.address();
         self.engine = Some(engine);
     }
@@ -125,6 +160,12 @@ impl Server {
     /// Kills the engine (SIGKILL).
     pub fn kill_engine(&mut self) {
         self.engine.take().expect("it runs").kill();
+    }
+
+    /// The running engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("it runs")
     }
 
     /// Starts the administration.

@@ -145,6 +145,16 @@ impl Process {
         kill_process(self.rustix_pid(), Signal::TERM).expect("own child");
     }
 
+    /// Stops it where it is (SIGSTOP).
+    pub fn pause(&self) {
+        kill_process(self.rustix_pid(), Signal::STOP).expect("own child");
+    }
+
+    /// Has it go on (SIGCONT).
+    pub fn go_on(&self) {
+        kill_process(self.rustix_pid(), Signal::CONT).expect("own child");
+    }
+
     /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) {
         self.child.kill().expect("own child");

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daybreak_tests::pair::{Server, pair};
 use daybreak_tests::process::Process;
 use daybreak_tests::site::Site;
 use daybreak_tests::{content, poll, programs};
@@ -101,17 +102,31 @@ fn clients_of_a_dead_server_boot_from_the_other_one() {
     boot(&[address, alive.address()], 200, &args);
 }
 
-/// Clients that all have both servers in their list.
+/// Transfers that this server has completed.
+fn served_by(server: &Server) -> f64 {
+    let metrics = server.engine().metrics();
+    metrics.sum("daybreak_engine_transfers_completed_total")
+}
+
+/// Clients that all have both servers of a pair in their list.
 const STORM_CLIENTS: u32 = 2000;
 
 #[test]
 fn when_the_first_server_is_killed_in_mid_storm_everybody_boots_and_the_report_says_who_moved_and_what_it_cost()
  {
     let _alone = alone();
-    let (first, second) = (site(), site());
     // Slow enough to be killed halfway.
-    let (primary, secondary) = (first.engine(&["--rate", "100M"]), second.engine(&[]));
-    let servers = [primary.address(), secondary.address()].map(|address| address.to_string());
+    let mut primary = Server::with_engine("a", &["--rate", "100M"]);
+    let secondary = Server::new("b");
+    primary.upload("image", &image());
+    let _ = pair(&primary, &secondary);
+    for server in [&primary, &secondary] {
+        server.wait_for_state("in-sync");
+        server.wait_for_redundancy("full");
+        server.wait_until_served("image", &image());
+    }
+    let before = served_by(&primary);
+    let servers = [primary.tftp(), secondary.tftp()].map(|address| address.to_string());
     let expected = tempfile::NamedTempFile::new().expect("a private file");
     std::fs::write(expected.path(), image()).expect("own file");
     let mut command = programs::dying_with_test(programs::ours("daybreak-loadtest"));
@@ -123,11 +138,9 @@ fn when_the_first_server_is_killed_in_mid_storm_everybody_boots_and_the_report_s
     let mut storm = Process::start("daybreak-loadtest", command);
     let half = f64::from(STORM_CLIENTS) / 2.0;
     poll::until("half of the boots", Duration::from_secs(60), || {
-        let done = primary
-            .metrics()
-            .sum("daybreak_engine_transfers_completed_total");
-        (done >= half).then_some(())
+        (served_by(&primary) >= before + half).then_some(())
     });
+    primary.kill_engine();
     primary.kill();
     let status = storm.wait_for_exit(Duration::from_secs(200));
     let said = storm.finished_log();

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use daybreak_tests::site::{Engine, Site};
-use daybreak_tests::vm::{DASHED_MAC, Firmware, Lan, SERVER};
+use daybreak_tests::pair::{Server, pair};
+use daybreak_tests::site::Site;
+use daybreak_tests::vm::{DASHED_MAC, Firmware, Lan, Machine, SERVER};
 use daybreak_tests::{content, programs};
 
 /// How long a machine may take from power to the marker, on a slow and busy processor.
@@ -60,77 +61,97 @@ fn ipxe_in_a_machines_network_card_boots_from_the_engine() {
     );
 }
 
-/// Two servers with the same files, of which the site's DHCP server knows nothing.
+/// The servers of a pair, of which the site's DHCP server knows nothing: the primary and the secondary.
 const PAIR: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
 
-/// A server of the pair that offers itself.
-fn proxy(site: &Site) -> Engine {
-    site.engine_on("0.0.0.0:69", &["--proxy-dhcp", "eth0"])
+/// A pair as operators make it, licensed so that both boot. The files are imported on the primary; the secondary has them from there.
+fn pair_on(lan: &Lan, files: &[(&str, Vec<u8>)]) -> [Server; 2] {
+    let server = |name, at: usize| Server::offering(name, &lan.servers()[at], PAIR[at]);
+    let [primary, secondary] = [server("a", 0), server("b", 1)];
+    for (name, content) in files {
+        primary.upload(name, content);
+    }
+    let _ = pair(&primary, &secondary);
+    for server in [&primary, &secondary] {
+        server.wait_for_state("in-sync");
+        server.wait_for_redundancy("full");
+    }
+    for (name, content) in files {
+        secondary.wait_until_served(name, content);
+    }
+    assert_eq!(primary.status()["role"], "primary");
+    [primary, secondary]
+}
+
+/// A machine boots from the primary; then that is killed, all of it, and the next machine boots from the secondary.
+///
+/// Which of the two a machine takes while both offer themselves is chance: so the secondary says nothing until the first machine has
+/// chosen, which its console shows by the line of `chosen` for a server.
+fn machines_boot_from_both_in_turn(
+    [mut primary, secondary]: [Server; 2],
+    boot: impl Fn() -> Machine,
+    chosen: impl Fn(Ipv4Addr) -> String,
+) {
+    let offers = |server: &Server| {
+        let metrics = server.engine().metrics();
+        metrics.sum("daybreak_engine_proxy_dhcp_offers_total")
+    };
+    let boots_from = |machine: &Machine, at: usize| {
+        machine.wait_for_console(MARKER, BOOT_PATIENCE);
+        let console = machine.console();
+        assert!(console.contains(&chosen(PAIR[at])), "{console}");
+        assert!(!console.contains(&chosen(PAIR[1 - at])), "{console}");
+    };
+    secondary.engine().process().pause();
+    let machine = boot();
+    machine.wait_for_console(&chosen(PAIR[0]), BOOT_PATIENCE);
+    secondary.engine().process().go_on();
+    boots_from(&machine, 0);
+    assert!(offers(&primary) >= 1.0);
+    drop(machine);
+
+    primary.kill_engine();
+    primary.kill();
+    boots_from(&boot(), 1);
+    assert!(offers(&secondary) >= 1.0);
+    secondary.wait_for_state("peer-unreachable");
 }
 
 #[test]
 fn a_machine_with_plain_pxe_firmware_boots_from_the_server_that_is_alive_with_no_change_anywhere() {
     let lan = Lan::with_servers(&PAIR);
-    let sites = [0, 1].map(|server| Site::inside(&lan.servers()[server]));
-    let mut engines = sites.each_ref().map(|site| {
-        site.import(
-            "boot.ipxe",
-            format!("#!ipxe\nimgfetch --name image images/image.bin && imgstat image && echo {MARKER}\nshell\n")
-                .as_bytes(),
-        );
-        site.import("images/image.bin", &content::octets(1, IMAGE_BYTES));
-        Some(proxy(site))
-    });
-    let boot = || {
-        let machine = lan.boot(&Firmware::Bios);
-        machine.wait_for_console(MARKER, BOOT_PATIENCE);
-        let console = machine.console();
-        let from =
-            |address: &Ipv4Addr| console.contains(&format!("tftp://{address}/boot.ipxe... ok"));
-        PAIR.iter()
-            .position(from)
-            .unwrap_or_else(|| panic!("from a server:\n{console}"))
-    };
-
-    let first = boot();
-    let engine = engines[first].take().expect("it has served");
-    let offers = engine
-        .metrics()
-        .sum("daybreak_engine_proxy_dhcp_offers_total");
-    assert!(offers >= 1.0, "{offers}");
-    engine.kill();
-    assert_eq!(boot(), 1 - first, "it boots from the other");
+    let script = format!(
+        "#!ipxe\nimgfetch --name image images/image.bin && imgstat image && echo {MARKER}\nshell\n"
+    );
+    let image = content::octets(1, IMAGE_BYTES);
+    let files = [("boot.ipxe", script.into()), ("images/image.bin", image)];
+    machines_boot_from_both_in_turn(
+        pair_on(&lan, &files),
+        || lan.boot(&Firmware::Bios),
+        |server| format!("tftp://{server}/boot.ipxe"),
+    );
 }
 
 #[test]
 #[ignore = "long: make test-long"]
 fn uefi_firmware_boots_from_the_server_that_is_alive_with_no_change_anywhere() {
     let lan = Lan::with_servers(&PAIR);
-    let sites = [0, 1].map(|server| Site::inside(&lan.servers()[server]));
-    let mut engines = [0, 1].map(|server| {
-        let site = &sites[server];
-        site.import("grubx64.efi", &grub(site, PAIR[server]));
-        let shown = format!("echo '{MARKER} {}'\nsleep 600\n", PAIR[server]);
-        site.import("grub/grub.cfg", shown.as_bytes());
-        Some(proxy(site))
-    });
+    let sources = Site::new();
+    let shown = format!("echo '{MARKER}'\nsleep 600\n");
+    let files = [
+        ("grubx64.efi", grub(&sources, &PAIR)),
+        ("grub/grub.cfg", shown.into()),
+    ];
     let boot = || {
-        let variables = sites[0].source("variables.fd", &installed(&ovmf("VARS")));
-        let machine = lan.boot(&Firmware::Uefi {
+        let variables = sources.source("variables.fd", &installed(&ovmf("VARS")));
+        lan.boot(&Firmware::Uefi {
             code: &ovmf("CODE"),
             variables: &variables,
-        });
-        machine.wait_for_console(MARKER, BOOT_PATIENCE);
-        let console = machine.console();
-        let from = |address: &Ipv4Addr| console.contains(&format!("{MARKER} {address}"));
-        PAIR.iter()
-            .position(from)
-            .unwrap_or_else(|| panic!("from a server:\n{console}"))
+        })
     };
-
-    let first = boot();
-    engines[first].take().expect("it has served").kill();
-    assert_eq!(boot(), 1 - first, "it boots from the other");
+    machines_boot_from_both_in_turn(pair_on(&lan, &files), boot, |server| {
+        format!("Server IP address is {server}")
+    });
 }
 
 #[test]
@@ -165,7 +186,7 @@ fn uefi_firmware_starts_grub_from_the_engine_and_grub_reads_an_image_to_the_octe
     let image = site.source("image.bin", &content::octets(2, IMAGE_BYTES));
     let expected = sha256(&image);
     site.import("images/image.bin", &content::octets(2, IMAGE_BYTES));
-    site.import("grubx64.efi", &grub(&site, SERVER));
+    site.import("grubx64.efi", &grub(&site, &[SERVER]));
     site.import(
         "grub/grub.cfg",
         format!("sha256sum (tftp,{SERVER})/images/image.bin\necho '{MARKER}'\nsleep 600\n")
@@ -225,12 +246,11 @@ fn u_boot_script(site: &Site, script: &str) -> Vec<u8> {
     std::fs::read(made).expect("mkimage has made it")
 }
 
-/// A GRUB for UEFI that goes on with the configuration on the server.
-fn grub(site: &Site, server: Ipv4Addr) -> Vec<u8> {
-    let early = site.source(
-        "early.cfg",
-        format!("configfile (tftp,{server})/grub/grub.cfg\n").as_bytes(),
-    );
+/// A GRUB for UEFI that goes on with the configuration on the first of these servers that has it.
+fn grub(site: &Site, servers: &[Ipv4Addr]) -> Vec<u8> {
+    let configure = |server| format!("configfile (tftp,{server})/grub/grub.cfg\n");
+    let early: String = servers.iter().map(configure).collect();
+    let early = site.source("early.cfg", early.as_bytes());
     let made = early.with_file_name("grubx64.efi");
     run_tool("grub-mkimage", |command| {
         command
