@@ -276,18 +276,24 @@ impl Session {
         self.go_on(now, host);
     }
 
-    fn misread(&mut self, now: Now, octets: &[u8], malformed: Malformed) {
-        if let Some(theirs) = Message::versions_of_hello(octets)
-            && matches!(malformed, Malformed::Version(_))
-        {
-            // Said in a version that is not spoken here. If there is another, it will be said again.
-            match self.agree(theirs) {
-                Some(version) => self.greet_in(now, version),
-                None => self.refuse(Refusal::Version),
-            }
-            return;
+    /// What the peer says beside the session is of a version that is not spoken here.
+    pub fn misheard(&mut self, now: Now) {
+        if self.link.as_ref().is_some_and(|link| !link.closing) {
+            self.refuse(Refusal::Version);
+            self.show(now);
         }
-        self.refuse(Refusal::Malformed);
+    }
+
+    fn misread(&mut self, now: Now, octets: &[u8], malformed: Malformed) {
+        if !matches!(malformed, Malformed::Version(_)) {
+            return self.refuse(Refusal::Malformed);
+        }
+        // Said in a version that is not spoken here. If there is another, it will be said again.
+        let theirs = Message::versions_of_hello(octets);
+        match theirs.and_then(|theirs| self.agree(theirs)) {
+            Some(version) => self.greet_in(now, version),
+            None => self.refuse(Refusal::Version),
+        }
     }
 
     fn hear<H: Host>(&mut self, now: Now, message: Message, host: &mut H) {

@@ -312,6 +312,29 @@ fn s14_servers_with_a_version_in_common_meet_and_others_say_so() {
 }
 
 #[test]
+fn s14_a_message_of_another_version_in_the_middle_is_told_by_both_and_they_meet_again() {
+    let mut sides = pair(Config::default(), Config::default());
+    connect(&mut sides);
+    assert_eq!(states(&sides), [State::InSync, State::InSync]);
+    for version in [0, 2, u16::MAX] {
+        let ping = Message::Ping { wall_ms: 0 }.encode(version);
+        let side = &mut sides[0];
+        side.session.handle(now(0), &ping, &mut side.disk);
+        assert!(side.session.wants_close());
+        talk(&mut sides);
+        let incompatible = State::IncompatibleVersion;
+        assert_eq!(states(&sides), [incompatible.clone(), incompatible]);
+        // Operators go on, and what they do is not lost.
+        let said = format!("beside version {version}");
+        sides[0].edit("x", &said, &[]);
+        disconnect(&mut sides);
+        connect(&mut sides);
+        assert_eq!(states(&sides), [State::InSync, State::InSync]);
+        assert_eq!(sides[1].says("x"), Some(said));
+    }
+}
+
+#[test]
 fn two_primaries_of_a_mirrored_pair_and_a_copy_of_a_server_are_refused() {
     let mirrored = |role| Config {
         mode: Mode::Mirrored,

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::super::told::{Telling, Told, take_place};
+use super::super::told::{Telling, TellingError, Told, take_place};
 use super::Driver;
 use crate::configuration::Actor;
 use crate::licences::InstallError;
@@ -63,6 +63,10 @@ impl Driver {
             Ok(telling) => telling,
             Err(error) => {
                 tracing::warn!(%error, "what the other server tells of its licences is not listened to");
+                let now = self.now();
+                if let (TellingError::Version(_), Some(session)) = (&error, &mut self.session) {
+                    session.misheard(now);
+                }
                 return;
             }
         };
