@@ -286,12 +286,14 @@ pub const REPLACED_OBJECTS_MAX: usize = 100_000;
 pub const REPLACED_EVENTS: usize = 16;
 /// Octets that the other server tells of its licences at once. Beyond it: not listened to.
 pub const LINK_LICENCES_BYTES_MAX: usize = 1 << 20;
+/// Objects of which an edit has dropped a value that had lost a conflict, and that are not among the events yet. Beyond it: they are not told
+/// of.
+pub const DROPPED_UNTOLD_MAX: usize = 1000;
 /// Times within [`IMAGES_LOOKED_AT`] that the other server may tell of its licences. Beyond it: the connection is closed.
 pub const LINK_LICENCES_TOLD_MAX: u32 = 64;
-/// How long the other server may be silent in a manual synchronization. Beyond it: it is given up.
-pub const MANUAL_SILENCE_MAX: Duration = Duration::from_secs(60);
-/// How long a server that is being overwritten may say nothing: it makes its backup meanwhile. Beyond it: it is given up.
-pub const OVERWRITE_SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
+/// How long the other server may be silent in a manual synchronization; who is at something long says now and then that it is alive.
+/// Beyond it: it is given up.
+pub const MANUAL_SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Characters of who has ordered something on another server. Beyond it: cut off.
 pub const ACTOR_CHARS_MAX: usize = 200;
 /// Servers that only manual synchronization is done with. Beyond it: refused.

@@ -23,6 +23,7 @@ pub mod limits;
 pub mod manual;
 mod node;
 mod pace;
+pub mod pieces;
 pub mod policy;
 mod row;
 pub mod session;

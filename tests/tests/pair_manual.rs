@@ -314,6 +314,8 @@ fn a_server_that_is_killed_in_the_middle_of_a_run_is_as_it_was_before_or_as_it_i
     let _ = pair(&a, &b);
     b.wait_for_state("in-sync");
     a.switch_synchronization(&b, false);
+    // About a second for each run, so that there is a middle.
+    slow_down(&b, 10_000_000);
     let image = octets(1, 10_000_000);
     a.upload("large", &image);
     for number in 1..10 {
@@ -349,6 +351,47 @@ fn a_server_that_is_killed_in_the_middle_of_a_run_is_as_it_was_before_or_as_it_i
     let done = run_of(&b, &planned(&b, &from_a));
     assert_eq!(done["state"], "done", "{done}");
     assert_eq!(names(&b), after);
+    b.wait_until_served("large", &image);
+}
+
+/// Has this server fetch images at no more than this, while synchronization is off.
+fn slow_down(server: &Server, bytes_per_second: u32) {
+    let value = json!({"enabled": false, "image_bytes_per_second": bytes_per_second});
+    let setting = json!({"key": "synchronization", "value": value});
+    let path = "/api/v1/settings/synchronization";
+    server.api().send("PUT", path, &setting).expect(200);
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn a_destination_that_is_stopped_in_the_middle_of_a_run_fails_it_within_a_minute_and_the_next_one_succeeds()
+ {
+    let (a, b) = (Server::new("a"), Server::new("b"));
+    let _ = pair(&a, &b);
+    b.wait_for_state("in-sync");
+    a.switch_synchronization(&b, false);
+    slow_down(&b, 1_000_000);
+    let image = octets(1, 5_000_000);
+    a.upload("large", &image);
+    let to_b = json!({"source": "this", "destination": "partner"});
+    let path = begun(&a, &planned(&a, &to_b));
+    let run = || a.api().get(&path).expect(200).json();
+    poll::until("a part of the run", PATIENCE, || {
+        (run()["bytes_done"].as_u64() > Some(0)).then_some(())
+    });
+    b.administration().process().pause();
+    let ended = poll::until("the end of the run", 2 * PATIENCE, || {
+        Some(run()).filter(|run| run["state"] != "running")
+    });
+    assert_eq!(ended["state"], "failed", "{ended}");
+    let why = ended["error"].as_str().expect("why");
+    assert!(why.contains("it says nothing any more"), "{why}");
+    b.administration().process().go_on();
+    // It finds the connection closed, and has done nothing.
+    let done = poll::until("the next run", PATIENCE, || {
+        Some(run_of(&a, &planned(&a, &to_b))).filter(|run| run["state"] == "done")
+    });
+    assert_eq!(done["bytes_done"], done["bytes"], "{done}");
     b.wait_until_served("large", &image);
 }
 

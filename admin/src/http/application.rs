@@ -19,7 +19,7 @@ use crate::database::DatabaseError;
 use crate::edge::{Clock, Entropy};
 use crate::events::Follower;
 use crate::licences::{InstallError, Licences, Steward};
-use crate::limits::REQUEST_BYTES_MAX;
+use crate::limits::{MANUAL_SILENCE_MAX, REQUEST_BYTES_MAX};
 use crate::object::Id;
 use crate::peer::link::{self, LinkError};
 use crate::peer::{self, Link};
@@ -150,6 +150,7 @@ impl Application {
                 data: settings.data.clone(),
                 listen: settings.peer,
                 name: settings.name.clone(),
+                silence: MANUAL_SILENCE_MAX,
             },
             Arc::clone(&configuration),
             Arc::clone(&licences),

@@ -38,6 +38,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// What this server is called.
     pub name: String,
+    /// How long the other server may say nothing in a synchronization by hand.
+    pub silence: Duration,
 }
 
 /// Why there is no link.

@@ -7,17 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use daybreak_store::{ImageHash, Store};
 use daybreak_sync::host::{Host, HostError};
-use daybreak_sync::limits::{PAGE_MAX, PIECE_TRIES_MAX, PING_EVERY};
 use daybreak_sync::manual::{Inventory, Item, OutOfDate, Part, Plan, Run};
-use daybreak_sync::policy::Refusal;
-use daybreak_sync::wire::{Frames, Malformed, Message, Page, VERSIONS};
-use daybreak_sync::{Completion, ImageRef, ObjectKey, Row};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use daybreak_sync::pieces::Pacing;
+use daybreak_sync::wire::Malformed;
+use daybreak_sync::{ImageRef, ObjectKey, Row};
 
 use super::desk::{Desk, Planned};
 use super::handshake::{Stream, Unconnected};
@@ -25,17 +22,14 @@ use super::host::Server;
 use super::key::PublicKey;
 use super::overwrite::order;
 use super::pairing::INCOMPATIBLE;
+use super::questions::Source;
 use crate::backup::{BackupError, Backups, Images, Made, Reason};
 use crate::configuration::{Actor, ChangeError, Configuration};
 use crate::database::DatabaseError;
 use crate::file::{self, File};
 use crate::kind::Kind;
-use crate::limits::{LINK_READ_BYTES, MANUAL_SILENCE_MAX};
 use crate::object::Id;
 use crate::site::read;
-
-/// Keys that are asked for at once.
-const KEYS_AT_ONCE: usize = 512;
 
 /// Why there is no plan, or why a run has ended without a result. Nothing was changed, but for [`ManualError::EndUnknown`].
 #[derive(Debug, thiserror::Error)]
@@ -180,255 +174,14 @@ pub(super) fn inventory(rows: &[Row]) -> Inventory {
     )
 }
 
-/// The side that is looked at and fetched from.
-pub(super) struct Source {
-    pub(super) stream: Box<dyn Stream>,
-    pub(super) frames: Frames,
-}
-
-impl Source {
-    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        let frames = Frames::default();
-        Source { stream, frames }
-    }
-
-    async fn ask(&mut self, message: &Message) -> Result<Message, ManualError> {
-        let other = |why: &dyn core::fmt::Display| ManualError::Other(why.to_string());
-        let asking = async {
-            let octets = message.encode(*VERSIONS.end());
-            self.stream
-                .write_all(&octets)
-                .await
-                .map_err(|error| other(&error))?;
-            self.stream.flush().await.map_err(|error| other(&error))
-        };
-        let silent = || other(&"it does not answer");
-        let asked = tokio::time::timeout(MANUAL_SILENCE_MAX, asking).await;
-        asked.map_err(|_| silent())??;
-        loop {
-            let next = next_message(&mut self.stream, &mut self.frames);
-            let next = tokio::time::timeout(MANUAL_SILENCE_MAX, next).await;
-            match next.map_err(|_| silent())?? {
-                // It is reading a large image.
-                Some(Message::Ping { .. }) => {}
-                Some(Message::Refuse(Refusal::Version)) => return Err(ManualError::Version),
-                Some(answer) => return Ok(answer),
-                None => return Err(other(&"it has closed the connection")),
-            }
-        }
-    }
-
-    /// Every row there.
-    pub(super) async fn rows(&mut self) -> Result<Vec<Row>, ManualError> {
-        let wrong = || ManualError::Other("it answers something else".into());
-        let (mut keys, mut after) = (Vec::new(), None);
-        loop {
-            let Message::Page(page) = self.ask(&Message::Compare { after }).await? else {
-                return Err(wrong());
-            };
-            let last = page.rows.last().map(|(key, _)| key.clone());
-            keys.extend(page.rows.into_iter().map(|(key, _)| key));
-            if page.last || last.is_none() {
-                break;
-            }
-            after = last;
-        }
-        let (mut rows, mut rest) = (Vec::with_capacity(keys.len()), &keys[..]);
-        while !rest.is_empty() {
-            let wanted = &rest[..rest.len().min(KEYS_AT_ONCE)];
-            let answer = self.ask(&Message::Fetch(wanted.to_vec())).await?;
-            let Message::Objects {
-                answered,
-                rows: some,
-                ..
-            } = answer
-            else {
-                return Err(wrong());
-            };
-            let answered = answered as usize;
-            if answered == 0 || answered > wanted.len() {
-                return Err(wrong());
-            }
-            rest = &rest[answered..];
-            rows.extend(some);
-        }
-        Ok(rows)
-    }
-
-    /// Brings an image here, from where it was left. `came` is told the octets of each piece.
-    async fn fetch(
-        &mut self,
-        image: ImageRef,
-        host: &mut Server,
-        mut came: impl FnMut(usize),
-    ) -> Result<(), ManualError> {
-        let (mut index, mut tries) = (host.pieces(image)?, 0);
-        while index < image.pieces() {
-            match self.ask(&Message::Ask { image, index }).await? {
-                Message::Piece { proof, octets, .. } if image.holds(index, &octets, &proof) => {
-                    host.put_piece(image, index, &octets)?;
-                    came(octets.len());
-                    (index, tries) = (index + 1, 0);
-                }
-                Message::Piece { .. } if tries < PIECE_TRIES_MAX => tries += 1,
-                _ => return Err(ManualError::NoImage(ImageRefText(image))),
-            }
-        }
-        while host.finish_image(image)?.is_pending() {
-            tokio::task::yield_now().await;
-        }
-        Ok(())
-    }
-}
-
-async fn next_message(
-    stream: &mut Box<dyn Stream>,
-    frames: &mut Frames,
-) -> Result<Option<Message>, ManualError> {
-    let octets = next_frame(stream, frames).await;
-    let Some(octets) = octets.map_err(ManualError::Other)? else {
-        return Ok(None);
-    };
-    Ok(Some(Message::decode(&octets, &VERSIONS)?))
-}
-
-pub(super) async fn next_frame(
-    stream: &mut Box<dyn Stream>,
-    frames: &mut Frames,
-) -> Result<Option<Vec<u8>>, String> {
-    let mut buf = vec![0; LINK_READ_BYTES];
-    loop {
-        if let Some(octets) = frames.pop().map_err(|error| error.to_string())? {
-            return Ok(Some(octets));
-        }
-        let count = stream
-            .read(&mut buf)
-            .await
-            .map_err(|error| error.to_string())?;
-        if count == 0 {
-            return Ok(None);
-        }
-        frames.push(&buf[..count]);
-    }
-}
-
-/// Answers what a server that is made the same as this one asks for, until it has closed the connection.
-pub(super) async fn serve(mut stream: Box<dyn Stream>, mut host: Server) {
-    let mut frames = Frames::default();
-    loop {
-        let next = next_message(&mut stream, &mut frames);
-        let message = match tokio::time::timeout(MANUAL_SILENCE_MAX, next).await {
-            Ok(Ok(Some(message))) => message,
-            Ok(Err(ManualError::Version)) => {
-                send(&mut stream, &Message::Refuse(Refusal::Version)).await;
-                return;
-            }
-            _ => return,
-        };
-        if !matches!(give(&mut stream, &mut host, &message).await, Ok(Some(_))) {
-            return;
-        }
-    }
-}
-
-/// Answers what was asked for. Gives how many octets of an image that were; nothing, if it is no question.
-pub(super) async fn give(
-    stream: &mut Box<dyn Stream>,
-    host: &mut Server,
-    asked: &Message,
-) -> Result<Option<usize>, ManualError> {
-    let unsent = || ManualError::Other("it does not read".into());
-    let mut said_at = Instant::now();
-    let answer = loop {
-        match answer(asked, host)? {
-            Poll::Ready(Some(answer)) => break answer,
-            Poll::Ready(None) => return Ok(None),
-            Poll::Pending => {}
-        }
-        if said_at.elapsed() >= PING_EVERY {
-            said_at = Instant::now();
-            let wall_ms = host.now_ms();
-            if !send(stream, &Message::Ping { wall_ms }).await {
-                return Err(unsent());
-            }
-        }
-        // The link is on this thread, too.
-        tokio::task::yield_now().await;
-    };
-    if !send(stream, &answer).await {
-        return Err(unsent());
-    }
-    Ok(Some(match answer {
-        Message::Piece { octets, .. } => octets.len(),
-        _ => 0,
-    }))
-}
-
-/// Whether it was sent.
-async fn send(stream: &mut Box<dyn Stream>, message: &Message) -> bool {
-    let octets = message.encode(*VERSIONS.end());
-    let sending = async {
-        stream.write_all(&octets).await?;
-        stream.flush().await
-    };
-    let sent = tokio::time::timeout(MANUAL_SILENCE_MAX, sending).await;
-    matches!(sent, Ok(Ok(())))
-}
-
-fn answer(message: &Message, host: &mut Server) -> Result<Poll<Option<Message>>, HostError> {
-    Ok(Poll::Ready(Some(match message {
-        Message::Compare { after } => {
-            let (book, rows) = host.page(after.as_ref(), PAGE_MAX)?;
-            let last = rows.len() < PAGE_MAX;
-            let now = Completion {
-                node: book.node,
-                head: book.head(),
-                heads: book.heads,
-            };
-            Message::Page(Page { now, last, rows })
-        }
-        Message::Fetch(keys) => {
-            let (mut rows, mut answered, mut bytes) = (Vec::new(), 0, 0);
-            for key in keys {
-                if let Some(row) = host.row(key)? {
-                    let bodies = row.values().iter().filter_map(|value| value.body.as_ref());
-                    bytes += bodies
-                        .map(|body| body.octets.len() + 40 * body.images.len())
-                        .sum::<usize>();
-                    rows.push(row);
-                }
-                answered += 1;
-                if bytes > daybreak_sync::limits::ROWS_BYTES {
-                    break;
-                }
-            }
-            let head = host.book()?.head();
-            Message::Objects {
-                head,
-                answered,
-                rows,
-            }
-        }
-        Message::Ask { image, index } => match host.piece(*image, *index)? {
-            Poll::Pending => return Ok(Poll::Pending),
-            Poll::Ready(Some(piece)) => Message::Piece {
-                hash: image.hash,
-                index: *index,
-                proof: piece.proof,
-                octets: piece.octets,
-            },
-            Poll::Ready(None) => Message::NoPiece { hash: image.hash },
-        },
-        _ => return Ok(Poll::Ready(None)),
-    })))
-}
-
 /// This server, which is to be made the same as another.
 pub(super) struct Destination {
     pub(super) configuration: Arc<Configuration>,
     pub(super) data: PathBuf,
     pub(super) backups: Arc<Backups>,
     pub(super) desk: Arc<Desk>,
+    /// How long the other server may say nothing.
+    pub(super) silence: Duration,
 }
 
 impl Destination {
@@ -446,7 +199,7 @@ impl Destination {
         between: Between,
     ) -> Result<(u64, Arc<Planned>), ManualError> {
         let (theirs, ours) = (
-            inventory(&Source::new(stream).rows().await?),
+            inventory(&Source::new(stream, self.silence).rows().await?),
             self.inventory()?,
         );
         let (source, destination) = match between.overwritten {
@@ -471,12 +224,13 @@ impl Destination {
     ) {
         let outcome = match (stream, planned.between.overwritten) {
             (Ok(stream), Overwritten::Here) => {
-                let mut source = Source::new(stream);
+                let mut source = Source::new(stream, self.silence);
                 let ran = self.run_to_its_end(&mut source, &planned.plan, actor);
                 ran.await.map(drop)
             }
             (Ok(stream), Overwritten::There) => {
-                let ordered = order(stream, host, (planned, actor), &self.desk).await;
+                let shown = (&*self.desk, self.silence);
+                let ordered = order(stream, host, (planned, actor), shown).await;
                 ordered.map(|backup| self.desk.backed_up(backup))
             }
             (Err(error), _) => Err(error.into()),
@@ -504,11 +258,14 @@ impl Destination {
             Store::open(&self.data).map_err(|error| HostError::Failed(error.to_string()))?;
         let mut host = Server::new(Arc::clone(&self.configuration), store);
         let images: Vec<ImageRef> = run.images.iter().copied().collect();
+        let wanted = self.configuration.site().synchronization();
+        let mut pacing = Pacing::new(wanted.image_bytes_per_second);
         for image in images {
             if host.has_image(image)? {
                 run.fetched(image.bytes);
             } else {
-                let fetching = source.fetch(image, &mut host, |octets| {
+                let pace = (&mut pacing, started);
+                let fetching = source.fetch(image, &mut host, pace, |octets| {
                     run.fetched(octets as u64);
                     show(&run);
                 });
@@ -516,7 +273,8 @@ impl Destination {
             }
             show(&run);
         }
-        let made = self.back_up(actor, &run).await?;
+        let wall_ms = || self.configuration.now_ms();
+        let made = source.meanwhile(wall_ms, self.back_up(actor, &run)).await?;
         self.desk.backed_up(made.id.clone());
         let steps: BTreeMap<ObjectKey, _> = run.steps.iter().cloned().collect();
         // Nothing was written here meanwhile, or it is refused: looked at again under the lock.

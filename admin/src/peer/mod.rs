@@ -14,6 +14,7 @@ pub mod manual;
 mod overwrite;
 pub mod pair;
 pub mod pairing;
+mod questions;
 mod replaced;
 mod tls;
 mod told;

@@ -4,7 +4,7 @@
 //! what is out of date, makes its own backup, fetches and writes as in a run that was ordered there, and tells how it ended. Whoever
 //! may order this was paired with it by a code; the connection is one for this purpose.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daybreak_sync::Digest;
 use daybreak_sync::manual::{Plan, RunProgress};
@@ -16,9 +16,10 @@ use tokio::io::AsyncWriteExt;
 use super::desk::{Desk, Planned};
 use super::handshake::Stream;
 use super::host::Server;
-use super::manual::{Destination, ManualError, Source, give, inventory, next_frame};
+use super::manual::{Destination, ManualError, inventory};
+use super::questions::{Source, give, next_frame, send_octets};
 use crate::configuration::{Actor, ChangeError};
-use crate::limits::{ACTOR_CHARS_MAX, MANUAL_SILENCE_MAX, OVERWRITE_SILENCE_MAX};
+use crate::limits::ACTOR_CHARS_MAX;
 use crate::object::Id;
 
 /// What no message of a session is.
@@ -79,15 +80,6 @@ fn unknown(why: impl core::fmt::Display) -> ManualError {
     ManualError::EndUnknown(why.to_string())
 }
 
-async fn send(stream: &mut Box<dyn Stream>, octets: &[u8]) -> Result<(), ManualError> {
-    let sending = async {
-        stream.write_all(octets).await?;
-        stream.flush().await
-    };
-    let sent = tokio::time::timeout(MANUAL_SILENCE_MAX, sending).await;
-    sent.map_err(|_| other("it does not read"))?.map_err(other)
-}
-
 /// Orders it, and gives what is asked for, until the other one tells how it ended. Gives the backup that was made there.
 ///
 /// # Errors
@@ -96,7 +88,7 @@ pub(super) async fn order(
     mut stream: Box<dyn Stream>,
     mut host: Server,
     (planned, actor): (&Planned, &Actor),
-    desk: &Desk,
+    (desk, silence): (&Desk, Duration),
 ) -> Result<Id, ManualError> {
     let (source, destination) = planned.plan.sums();
     let order = Order {
@@ -104,12 +96,12 @@ pub(super) async fn order(
         destination: destination.to_bytes(),
         actor: actor.name.clone(),
     };
-    send(&mut stream, &framed(&order)).await?;
+    send_octets(&mut stream, &framed(&order), silence).await?;
     let (started, mut frames) = (Instant::now(), Frames::default());
     let (objects, mut given) = (planned.plan.differences.len(), 0);
     loop {
         let next = next_frame(&mut stream, &mut frames);
-        let next = tokio::time::timeout(OVERWRITE_SILENCE_MAX, next).await;
+        let next = tokio::time::timeout(silence, next).await;
         let next = next.map_err(|_| unknown("it says nothing any more"))?;
         let octets = next.map_err(unknown)?;
         let octets = octets.ok_or_else(|| unknown("it has closed the connection"))?;
@@ -146,7 +138,7 @@ pub(super) async fn order(
 impl Destination {
     /// Does what a server orders that calls itself `name`, and tells it how that ended.
     pub(super) async fn obey(&self, stream: Box<dyn Stream>, name: &str, is_partner: bool) {
-        let mut source = Source::new(stream);
+        let mut source = Source::new(stream, self.silence);
         let outcome = self.obey_one(&mut source, name, is_partner).await;
         if let Err(error) = &outcome {
             tracing::error!(%error, name, "a manual synchronization that another server ordered was not done");
@@ -155,7 +147,11 @@ impl Destination {
             Ok(backup) => Outcome::Done(backup),
             Err(error) => Outcome::Failed(error.to_string()),
         };
-        if send(&mut source.stream, &framed(&outcome)).await.is_ok() {
+        let told = framed(&outcome);
+        if send_octets(&mut source.stream, &told, self.silence)
+            .await
+            .is_ok()
+        {
             let _ = source.stream.shutdown().await;
         }
     }
@@ -167,7 +163,7 @@ impl Destination {
         is_partner: bool,
     ) -> Result<Id, ManualError> {
         let next = next_frame(&mut source.stream, &mut source.frames);
-        let next = tokio::time::timeout(MANUAL_SILENCE_MAX, next).await;
+        let next = tokio::time::timeout(source.silence, next).await;
         let octets = next
             .map_err(|_| other("it orders nothing"))?
             .map_err(other)?;

@@ -8,10 +8,8 @@ use core::time::Duration;
 
 use super::{Event, Now, Session};
 use crate::host::{Host, HostError};
-use crate::limits::{
-    IMAGES_AT_ONCE, IMAGES_WANTED_MAX, PIECE_BYTES, PIECE_TRIES_MAX, PIECES_IN_FLIGHT, RETRY,
-};
-use crate::pace::{Pace, Wire};
+use crate::limits::{IMAGES_AT_ONCE, IMAGES_WANTED_MAX, PIECES_IN_FLIGHT, RETRY};
+use crate::pieces::{Came, Pacing, Pieces};
 use crate::wire::Message;
 use crate::{ImageHash, ImageRef, Step};
 
@@ -22,26 +20,10 @@ pub(super) struct Fetcher {
     queue: VecDeque<ImageRef>,
     /// Not to be had now: asked for again at that time.
     resting: Vec<(Duration, ImageRef)>,
-    running: Vec<Running>,
+    running: Vec<Pieces>,
     /// Pieces that were asked for.
     in_flight: usize,
-    pace: Pace,
-    /// Octets per second that were set; zero: no bound.
-    rate: u64,
-    wire: Wire,
-}
-
-#[derive(Debug)]
-struct Running {
-    image: ImageRef,
-    /// Pieces that were on the disk at first, that are now, and that were asked for.
-    began: u32,
-    kept: u32,
-    asked: u32,
-    tries: u8,
-    /// When pieces were asked for that say how fast the wire is, and how many were on their way. Not the first: the other server may
-    /// have to read the image for it.
-    asked_at: VecDeque<(u32, Duration, usize)>,
+    pacing: Pacing,
 }
 
 impl Fetcher {
@@ -52,32 +34,12 @@ impl Fetcher {
             resting: Vec::new(),
             running: Vec::new(),
             in_flight: 0,
-            pace: Pace::new(rate),
-            rate,
-            wire: Wire::new(),
+            pacing: Pacing::new(rate),
         }
     }
 
     pub(super) fn set_rate(&mut self, rate: u64) {
-        self.rate = rate;
-        self.pace.set_rate(self.wire.rate(rate));
-    }
-
-    /// A piece is here.
-    fn learn(&mut self, now: Duration, at: usize, index: u32) {
-        let Running {
-            image, asked_at, ..
-        } = &mut self.running[at];
-        if asked_at.front().is_none_or(|(asked, ..)| *asked != index) {
-            return;
-        }
-        let Some((_, asked_at, in_flight)) = asked_at.pop_front() else {
-            return;
-        };
-        if image.piece_bytes(index) == PIECE_BYTES {
-            self.wire.carried(now, asked_at, in_flight);
-            self.pace.set_rate(self.wire.rate(self.rate));
-        }
+        self.pacing.set_rate(rate);
     }
 
     pub(super) fn want(&mut self, image: ImageRef) {
@@ -93,11 +55,7 @@ impl Fetcher {
     /// Octets of the images that are wanted, and how many of them are not here yet.
     pub(super) fn bytes(&self) -> (u64, u64) {
         let all = self.known.iter().map(|image| image.bytes).sum();
-        let kept = |running: &Running| {
-            let pieces = u64::from(running.kept) * crate::limits::PIECE_BYTES as u64;
-            pieces.min(running.image.bytes)
-        };
-        let kept: u64 = self.running.iter().map(kept).sum();
+        let kept: u64 = self.running.iter().map(Pieces::bytes).sum();
         (all, all - kept)
     }
 
@@ -109,11 +67,9 @@ impl Fetcher {
     /// The connection is gone: what is on the disk is where it goes on.
     pub(super) fn interrupt(&mut self) {
         self.in_flight = 0;
-        // The next connection may be another way.
-        self.wire = Wire::new();
-        self.pace.set_rate(self.wire.rate(self.rate));
+        self.pacing.forget();
         let resting = self.resting.drain(..).map(|(_, image)| image);
-        let running = self.running.drain(..).map(|running| running.image);
+        let running = self.running.drain(..).map(|running| running.image());
         for image in running.chain(resting) {
             self.queue.push_back(image);
         }
@@ -121,7 +77,7 @@ impl Fetcher {
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         let asks = self.in_flight < PIECES_IN_FLIGHT && self.next_to_ask().is_some();
-        let pace = asks.then(|| self.pace.opens_at());
+        let pace = asks.then(|| self.pacing.opens_at());
         let finishes = self.next_to_finish().map(|_| Duration::ZERO);
         self.resting
             .iter()
@@ -133,20 +89,18 @@ impl Fetcher {
 
     /// One that is here, and that the host has not finished yet.
     fn next_to_finish(&self) -> Option<usize> {
-        let is_here = |running: &Running| running.kept >= running.image.pieces();
-        self.running.iter().position(is_here)
+        self.running.iter().position(Pieces::are_here)
     }
 
     /// The one of which the least is on its way.
     fn next_to_ask(&self) -> Option<usize> {
-        let asks = |at: &usize| self.running[*at].asked < self.running[*at].image.pieces();
         (0..self.running.len())
-            .filter(asks)
-            .min_by_key(|&at| self.running[at].asked - self.running[at].kept)
+            .filter(|&at| self.running[at].want_more())
+            .min_by_key(|&at| self.running[at].in_flight())
     }
 
     fn rest(&mut self, at: usize, now: Now) -> ImageRef {
-        let image = self.running.remove(at).image;
+        let image = self.running.remove(at).image();
         self.resting.push((now.time + RETRY, image));
         image
     }
@@ -154,7 +108,7 @@ impl Fetcher {
     fn position(&self, hash: ImageHash) -> Option<usize> {
         self.running
             .iter()
-            .position(|running| running.image.hash == hash)
+            .position(|running| running.image().hash == hash)
     }
 }
 
@@ -182,18 +136,13 @@ impl Session {
         let fetcher = &mut self.fetcher;
         let mut asks = Vec::new();
         while fetcher.in_flight < PIECES_IN_FLIGHT
-            && fetcher.pace.is_open(now.time)
+            && fetcher.pacing.is_open(now.time)
             && let Some(at) = fetcher.next_to_ask()
         {
-            let running = &mut fetcher.running[at];
-            let (image, index) = (running.image, running.asked);
-            running.asked += 1;
             fetcher.in_flight += 1;
-            if running.kept > running.began {
-                let asked = (index, now.time, fetcher.in_flight);
-                running.asked_at.push_back(asked);
-            }
-            fetcher.pace.pass(now.time, image.piece_bytes(index));
+            let (running, pacing) = (&mut fetcher.running[at], &mut fetcher.pacing);
+            let index = running.ask(now.time, fetcher.in_flight, pacing);
+            let image = running.image();
             asks.push(Message::Ask { image, index });
         }
         asks.into_iter().for_each(|ask| self.say(ask));
@@ -217,14 +166,7 @@ impl Session {
                 self.fetcher.known.remove(&image);
             }
             Ok(Some(kept)) => {
-                self.fetcher.running.push(Running {
-                    image,
-                    began: kept,
-                    kept,
-                    asked: kept,
-                    tries: 0,
-                    asked_at: VecDeque::new(),
-                });
+                self.fetcher.running.push(Pieces::new(image, kept));
                 if kept >= image.pieces() {
                     self.finish(now, self.fetcher.running.len() - 1, host);
                 }
@@ -249,27 +191,19 @@ impl Session {
         let Some(at) = self.fetcher.position(hash) else {
             return;
         };
-        let running = &mut self.fetcher.running[at];
-        if index != running.kept || index >= running.asked {
-            return;
-        }
-        let image = running.image;
-        if !image.holds(index, octets, proof) {
-            running.tries += 1;
-            running.asked = running.kept;
-            running.asked_at.clear();
-            if running.tries >= PIECE_TRIES_MAX {
+        let (running, pacing) = (&mut self.fetcher.running[at], &mut self.fetcher.pacing);
+        match running.hear(now.time, (index, octets, proof), pacing) {
+            Came::Next => {}
+            Came::Other | Came::Damaged => return,
+            Came::GivenUp => {
                 let image = self.fetcher.rest(at, now);
-                self.note(Event::Unavailable(image));
+                return self.note(Event::Unavailable(image));
             }
-            return;
         }
-        self.fetcher.learn(now.time, at, index);
-        match host.put_piece(image, index, octets) {
+        match host.put_piece(running.image(), index, octets) {
             Ok(()) => {
-                let running = &mut self.fetcher.running[at];
-                running.kept += 1;
-                if running.kept == image.pieces() {
+                running.keep();
+                if running.are_here() {
                     self.finish(now, at, host);
                 }
             }
@@ -286,7 +220,7 @@ impl Session {
     }
 
     fn finish<H: Host>(&mut self, now: Now, at: usize, host: &mut H) {
-        let image = self.fetcher.running[at].image;
+        let image = self.fetcher.running[at].image();
         match host.finish_image(image) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(())) => {

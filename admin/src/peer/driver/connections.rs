@@ -11,9 +11,9 @@ use super::super::connection::Connection;
 use super::super::handshake::{Established, Reception, Stream, Tie, dial};
 use super::super::host::Server;
 use super::super::key::PublicKey;
-use super::super::manual::serve;
 use super::super::pair::Partner;
 use super::super::pairing::{Introduction, PairingError};
+use super::super::questions::serve;
 use super::Driver;
 use crate::limits::DIAL_AGAIN_MAX;
 

@@ -47,6 +47,7 @@ impl Driver {
             data: self.settings.data.clone(),
             backups: Arc::clone(&self.backups),
             desk: Arc::clone(&self.desk),
+            silence: self.settings.silence,
         }
     }
 
