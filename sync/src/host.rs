@@ -204,7 +204,8 @@ pub fn take_in<E>(
     Ok(taken)
 }
 
-/// What an operator's edit of an object writes: a body, or none to delete it.
+/// What an operator's edit of an object writes: a body, or none to delete it. And how many of the values that had lost did not fit any
+/// more.
 #[must_use]
 pub fn edited(
     book: &mut Book,
@@ -212,11 +213,11 @@ pub fn edited(
     key: &ObjectKey,
     stamp: Stamp,
     body: Option<Body>,
-) -> Write {
+) -> (Write, usize) {
     let heads = book.heads.clone();
     let dot = book.advance();
-    let row = Row::edited(before, key, &heads, dot, stamp, body);
-    put(book, before, row, None)
+    let (row, dropped) = Row::edited(before, key, &heads, dot, stamp, body);
+    (put(book, before, row, None), dropped)
 }
 
 /// What an operator's answer to a conflict writes.
@@ -239,7 +240,7 @@ pub fn overwritten(
 ) -> Write {
     match before {
         Some(row) => resolved(book, row, stamp, body),
-        None => edited(book, None, key, stamp, body),
+        None => edited(book, None, key, stamp, body).0,
     }
 }
 

@@ -128,7 +128,8 @@ impl Row {
     }
 
     /// An operator's edit of `before` (of nothing, if there is no row), on a server that has seen `heads`. A
-    /// conflict stays to be looked at, unless the object is deleted.
+    /// conflict stays to be looked at, unless the object is deleted. And how many of the values that had lost did not fit into
+    /// [`VALUES_MAX`] any more.
     #[must_use]
     pub fn edited(
         before: Option<&Row>,
@@ -137,12 +138,15 @@ impl Row {
         dot: Dot,
         stamp: Stamp,
         body: Option<Body>,
-    ) -> Row {
-        let kept = match (before, &body) {
+    ) -> (Row, usize) {
+        let mut kept: Vec<Value> = match (before, &body) {
             (Some(row), Some(_)) => row.conflicts().cloned().collect(),
             _ => Vec::new(),
         };
-        Row::succeeding(before, key, heads, dot, stamp, body, kept)
+        let dropped = kept.len().saturating_sub(VALUES_MAX - 1);
+        kept.truncate(VALUES_MAX - 1);
+        let row = Row::succeeding(before, key, heads, dot, stamp, body, kept);
+        (row, dropped)
     }
 
     /// An operator's answer to a conflict: this body, whichever it is, and no other.
@@ -171,7 +175,6 @@ impl Row {
     ) -> Row {
         // A new object has seen everything that its server has: also that an older one of its name was deleted.
         let seen = before.map_or_else(|| heads.version(), |row| row.version.clone());
-        values.truncate(VALUES_MAX - 1);
         values.push(Value {
             dot,
             stamp,

@@ -1,6 +1,7 @@
 //! The rules of merging, over histories of edits on three servers.
 
-use daybreak_sync::{Body, Book, Dot, Heads, HybridClock, NodeId, ObjectKey, Row, Stamp};
+use daybreak_sync::limits::VALUES_MAX;
+use daybreak_sync::{Body, Book, Dot, Heads, HybridClock, NodeId, ObjectKey, Row, Stamp, Value};
 use proptest::prelude::*;
 
 /// One thing that happens to an object.
@@ -60,7 +61,7 @@ fn history(steps: &[Step]) -> (Vec<Row>, bool) {
             Some(server) => server.row.clone(),
             None => {
                 let (dot, stamp) = (book.advance(), clock.stamp(1));
-                Row::edited(None, &key, &Heads::default(), dot, stamp, Some(body(0)))
+                Row::edited(None, &key, &Heads::default(), dot, stamp, Some(body(0))).0
             }
         };
         servers.push(Server {
@@ -74,10 +75,10 @@ fn history(steps: &[Step]) -> (Vec<Row>, bool) {
         match *step {
             Step::Edit(at, says) => servers[at].edit(now_ms, |row, dot, stamp| {
                 let heads = Heads::default();
-                Row::edited(Some(row), &row.key, &heads, dot, stamp, Some(body(says)))
+                Row::edited(Some(row), &row.key, &heads, dot, stamp, Some(body(says))).0
             }),
             Step::Delete(at) => servers[at].edit(now_ms, |row, dot, stamp| {
-                Row::edited(Some(row), &row.key, &Heads::default(), dot, stamp, None)
+                Row::edited(Some(row), &row.key, &Heads::default(), dot, stamp, None).0
             }),
             Step::Resolve(at, which) => servers[at].edit(now_ms, |row, dot, stamp| {
                 let value = &row.values()[which % row.values().len()];
@@ -127,7 +128,7 @@ proptest! {
             let node = NodeId::from_random([node; 8]);
             let stamp = Stamp { time_ms, counter: 0, node };
             let dot = Dot { node, number: 9 };
-            Row::edited(Some(&rows[0]), &rows[0].key, &Heads::default(), dot, stamp, Some(body(node.to_bytes()[0])))
+            Row::edited(Some(&rows[0]), &rows[0].key, &Heads::default(), dot, stamp, Some(body(node.to_bytes()[0]))).0
         };
         let (a, b) = (edit(1, first), edit(2, second));
         let merged = Row::merged(Some(&a), &b, &Heads::default());
@@ -154,7 +155,7 @@ fn a_wrong_clock_does_not_win_against_a_successive_edit() {
     };
     let dot = Dot { node, number: 1 };
     let heads = Heads::default();
-    let next = Row::edited(
+    let (next, _) = Row::edited(
         Some(&rows[0]),
         &rows[0].key,
         &heads,
@@ -243,4 +244,45 @@ fn s2_edits_whose_numbers_were_given_twice_are_made_anew_under_another_name() {
     // What another made of the lost number is not replaced by what has it now.
     let merged = Row::merged(Some(&renewed), row, &Heads::default());
     assert_eq!(merged.row.expect("both").values().len(), 2);
+}
+
+#[test]
+fn what_does_not_fit_beside_an_edit_is_told() {
+    let (rows, _) = history(&[]);
+    let node = NodeId::from_random([9; 8]);
+    let dot = |number| Dot { node, number };
+    let stamp = |time_ms| Stamp {
+        time_ms,
+        counter: 0,
+        node,
+    };
+    // All of a server that was replaced: none of them is in force.
+    let late = |number: u8| Value {
+        dot: dot(number.into()),
+        stamp: stamp(number.into()),
+        late: true,
+        body: Some(body(number)),
+    };
+    let edit = |values: Vec<Value>, says| {
+        let row = Row::new(rows[0].key.clone(), rows[0].version.clone(), values);
+        let row = row.expect("values");
+        Row::edited(
+            Some(&row),
+            &row.key,
+            &Heads::default(),
+            dot(99),
+            stamp(99),
+            says,
+        )
+    };
+    let count = VALUES_MAX as u8;
+    let (row, dropped) = edit((1..count).map(late).collect(), Some(body(100)));
+    assert_eq!((row.values().len(), dropped), (VALUES_MAX, 0));
+    let (row, dropped) = edit((1..=count).map(late).collect(), Some(body(100)));
+    assert_eq!((row.values().len(), dropped), (VALUES_MAX, 1));
+    assert_eq!(row.body(), Some(&body(100)));
+    // The oldest is the one that is gone. Deleted, the object keeps none, and that is what was asked for.
+    assert!(row.values().iter().all(|value| value.body != Some(body(1))));
+    let (row, dropped) = edit((1..=count).map(late).collect(), None);
+    assert_eq!((row.values().len(), dropped), (1, 0));
 }

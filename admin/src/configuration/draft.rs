@@ -37,6 +37,8 @@ pub struct Draft<'c> {
     audit: Vec<AuditRow>,
     files: Vec<FileRow>,
     files_changed: bool,
+    /// Objects with more values than fit, and how many of those that had lost are dropped.
+    dropped: Vec<(ObjectKey, usize)>,
 }
 
 /// What is to be written for one edit.
@@ -69,6 +71,7 @@ impl<'c> Draft<'c> {
             audit: Vec::new(),
             files: Vec::new(),
             files_changed: false,
+            dropped: Vec::new(),
             writer,
         }
     }
@@ -114,7 +117,7 @@ impl<'c> Draft<'c> {
             self.book.clone(),
             self.clock,
             self.rows.clone(),
-            (self.writes.len(), self.audit.len()),
+            (self.writes.len(), self.audit.len(), self.dropped.len()),
         );
         let (mut made, mut refused) = (Vec::with_capacity(edits.len()), Vec::new());
         for (index, edit) in edits.into_iter().enumerate() {
@@ -135,10 +138,17 @@ impl<'c> Draft<'c> {
         if refused.is_empty() {
             return Ok(made);
         }
-        let (writes, audit);
-        (self.next, self.book, self.clock, self.rows, (writes, audit)) = before;
+        let (writes, audit, dropped);
+        (
+            self.next,
+            self.book,
+            self.clock,
+            self.rows,
+            (writes, audit, dropped),
+        ) = before;
         self.writes.truncate(writes);
         self.audit.truncate(audit);
+        self.dropped.truncate(dropped);
         Err(refused)
     }
 
@@ -237,7 +247,10 @@ impl<'c> Draft<'c> {
     ) -> Result<Row, DatabaseError> {
         let before = self.row(key)?;
         let stamp = self.clock.stamp(self.now_ms);
-        let write = edited(&mut self.book, before.as_ref(), key, stamp, body);
+        let (write, dropped) = edited(&mut self.book, before.as_ref(), key, stamp, body);
+        if dropped > 0 {
+            self.dropped.push((key.clone(), dropped));
+        }
         let Write::Put { row, .. } = &write else {
             unreachable!("an edit puts a row");
         };
@@ -264,6 +277,7 @@ impl<'c> Draft<'c> {
             files: &self.files,
             now_ms: self.now_ms,
         })?;
+        self.configuration.keep_dropped(self.dropped);
         self.next.set_change(self.book.head().position);
         self.configuration.show(self.next);
         Ok(())

@@ -20,13 +20,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use daybreak_store::Name;
-use daybreak_sync::{ImageRef, policy};
+use daybreak_sync::{ImageRef, ObjectKey, policy};
 
 use crate::database::{AuditRow, Database, DatabaseError};
 use crate::edge::{Clock, Entropy};
 use crate::file;
 use crate::kind::{Body, Kind};
 use crate::licensing::Entitlement;
+use crate::limits::DROPPED_UNTOLD_MAX;
 use crate::object::{Id, NodeId, Object};
 use crate::security::{Right, Rights};
 use crate::site::Site;
@@ -106,6 +107,8 @@ pub struct Configuration {
     writer: Mutex<Writer>,
     place: ArcSwap<Place>,
     watcher: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// What edits have dropped and nobody was told of yet.
+    dropped: Mutex<Vec<(ObjectKey, usize)>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -128,6 +131,7 @@ impl Configuration {
             writer: Mutex::new(Writer { database }),
             place: ArcSwap::default(),
             watcher: OnceLock::new(),
+            dropped: Mutex::default(),
             clock,
             entropy,
         })
@@ -136,6 +140,17 @@ impl Configuration {
     /// Calls `watcher` after every change, whoever makes it. Only the first one is kept.
     pub fn watch(&self, watcher: impl Fn() + Send + Sync + 'static) {
         let _ = self.watcher.set(Box::new(watcher));
+    }
+
+    /// Objects that edits left with more values than fit, and how many of those that had lost were dropped, since the last call.
+    pub fn take_dropped(&self) -> Vec<(ObjectKey, usize)> {
+        std::mem::take(&mut self.dropped.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep_dropped(&self, dropped: Vec<(ObjectKey, usize)>) {
+        let mut kept = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(dropped);
+        kept.truncate(DROPPED_UNTOLD_MAX);
     }
 
     /// Which place this server has in its pair, if it has one.

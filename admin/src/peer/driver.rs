@@ -312,6 +312,9 @@ impl Driver {
 
     fn look_at_configuration(&mut self) {
         let (now, time) = (self.now(), Instant::now());
+        for (key, values) in self.configuration.take_dropped() {
+            self.take_note(Event::Dropped { key, values });
+        }
         if let Some(session) = &mut self.session {
             session.changed(now, &mut self.host);
         }

@@ -138,9 +138,9 @@ impl World {
             let stamp = database.clock.stamp(now.wall_ms);
             let book = &mut database.book;
             let write = match (&before, choice) {
-                (before, 0..2) => edited(book, before.as_ref(), &key, stamp, None),
+                (before, 0..2) => edited(book, before.as_ref(), &key, stamp, None).0,
                 (Some(row), 2..6) if conflict => resolved(book, row, stamp, Some(body)),
-                (before, _) => edited(book, before.as_ref(), &key, stamp, Some(body)),
+                (before, _) => edited(book, before.as_ref(), &key, stamp, Some(body)).0,
             };
             let Write::Put { row, .. } = &write else {
                 unreachable!("an edit writes")

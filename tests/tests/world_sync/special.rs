@@ -55,7 +55,7 @@ impl Side {
         let before = self.row(id);
         let edit = |database: &mut super::disk::Database| {
             let stamp = database.clock.stamp(now(0).wall_ms);
-            let write = edited(&mut database.book, before.as_ref(), &key, stamp, Some(body));
+            let (write, _) = edited(&mut database.book, before.as_ref(), &key, stamp, Some(body));
             assert!(matches!(write, Write::Put { .. }));
             database.write(write, Duration::ZERO);
         };

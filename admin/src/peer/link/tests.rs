@@ -1,0 +1,319 @@
+//! The link of a server, and at the other end one that has the right key and does not do what is agreed.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use daybreak_sync::host::Batch;
+use daybreak_sync::limits::VALUES_MAX;
+use daybreak_sync::policy::{self, Mode, Refusal};
+use daybreak_sync::wire::{Frames, Hello, Message, Page};
+use daybreak_sync::{
+    Body, Completion, Digest, Dot, Head, Heads, NodeId, ObjectKey, Row, Stamp, Value, Version,
+};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::configuration::Edit;
+use crate::edge::Machine;
+use crate::kind::{self, Kind};
+use crate::licences::MACHINE_ID;
+use crate::peer::handshake::{Stream, connect};
+use crate::peer::questions::next_frame;
+use crate::peer::tls::{self, Purpose, Trust};
+use crate::publish::Publisher;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the other server may say nothing here.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// A server without anything but its link.
+struct Side {
+    link: Link,
+    configuration: Arc<Configuration>,
+    key: NodeKey,
+    noticed: Arc<Mutex<Vec<EventRow>>>,
+    _dir: TempDir,
+}
+
+impl Side {
+    fn new(pair: &Pair) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = dir.path().join("data");
+        let store = || Store::open(&data).expect("a store");
+        let _ = store();
+        let keys = data.join("keys");
+        std::fs::create_dir_all(&keys).expect("own folder");
+        let key = NodeKey::open(&keys).expect("a key");
+        PairFile::of(&keys).write(pair).expect("own folder");
+        let configuration = Configuration::open(
+            &data.join("config.db"),
+            Arc::new(Machine),
+            Arc::new(Machine),
+        );
+        let configuration = Arc::new(configuration.expect("a database"));
+        let licences = Licences::open(&data, Path::new(MACHINE_ID), Arc::clone(&configuration));
+        let publisher = Publisher::start(Arc::clone(&configuration), store());
+        let backups = Backups::open(
+            Arc::clone(&configuration),
+            store(),
+            Arc::new(publisher.expect("a thread")),
+            Box::new(|_| {}),
+        );
+        let noticed = Arc::<Mutex<Vec<EventRow>>>::default();
+        let kept = Arc::clone(&noticed);
+        let link = Link::start(
+            Settings {
+                data: data.clone(),
+                listen: "127.0.0.1:0".parse().expect("an address"),
+                name: "a".into(),
+                silence: SILENCE,
+            },
+            Arc::clone(&configuration),
+            Arc::new(licences.expect("no licences")),
+            Arc::new(backups.expect("a folder")),
+            || {},
+            move |row| kept.lock().expect("no panic").push(row),
+        );
+        Side {
+            link: link.expect("a thread"),
+            configuration,
+            key,
+            noticed,
+            _dir: dir,
+        }
+    }
+
+    fn state(&self) -> Option<State> {
+        let status = self.link.status();
+        status.session.as_ref().map(|session| session.state.clone())
+    }
+}
+
+fn key() -> NodeKey {
+    let folder = tempfile::tempdir().expect("a folder");
+    NodeKey::open(folder.path()).expect("a key")
+}
+
+/// The other server, at this address.
+fn partner(key: &NodeKey, address: String) -> Partner {
+    Partner {
+        name: "b".into(),
+        address,
+        key: key.public().clone(),
+        dials: false,
+        since_ms: 0,
+    }
+}
+
+fn run<F: Future>(work: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let patient = async { tokio::time::timeout(PATIENCE, work).await };
+    let done = runtime.expect("a runtime").block_on(patient);
+    done.expect("it ends in time")
+}
+
+async fn until<T>(mut ready: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn say(stream: &mut Box<dyn Stream>, octets: &[u8]) {
+    stream.write_all(octets).await.expect("it reads");
+    stream.flush().await.expect("it reads");
+}
+
+/// The next message that `wanted` knows.
+async fn heard<T>(
+    (stream, frames): (&mut Box<dyn Stream>, &mut Frames),
+    wanted: impl Fn(Message) -> Option<T>,
+) -> T {
+    loop {
+        let octets = next_frame(stream, frames).await.expect("frames");
+        let message = Message::decode(&octets.expect("it goes on"), &(1..=1));
+        if let Some(found) = message.ok().and_then(&wanted) {
+            return found;
+        }
+    }
+}
+
+fn hello() -> Message {
+    Message::Hello(Hello {
+        versions: (1, 1),
+        node: NodeId::from_random([7; 8]),
+        epoch: 0,
+        mode: Mode::None,
+        role: policy::Role::Secondary,
+        name: "b".into(),
+        software: "another one".into(),
+        wall_ms: 0,
+        heard: None,
+        heads: Heads::default(),
+        digest: Digest::default(),
+    })
+}
+
+#[test]
+fn s14_a_frame_of_another_version_within_a_connection_is_told_to_both_and_the_next_connection_is_taken()
+ {
+    let theirs = key();
+    let side = Side::new(&Pair {
+        partner: Some(partner(&theirs, "127.0.0.1:9".into())),
+        ..Pair::default()
+    });
+    let of_licences = [0, 0, 0, 3, 0, 9, 0x80].to_vec();
+    run(async {
+        let address = until(|| side.link.status().listening).await.to_string();
+        let greeted = async || {
+            let ours = side.key.public();
+            let stream = connect(&theirs, ours, &address, Purpose::Link).await;
+            let (mut stream, mut frames) = (stream.expect("the right key"), Frames::default());
+            say(&mut stream, &hello().encode(1)).await;
+            heard((&mut stream, &mut frames), |message| {
+                matches!(message, Message::Hello(_)).then_some(())
+            })
+            .await;
+            until(|| {
+                side.state()
+                    .filter(|state| *state != State::IncompatibleVersion)
+            })
+            .await;
+            (stream, frames)
+        };
+        for frame in [Message::Ping { wall_ms: 0 }.encode(2), of_licences] {
+            let (mut stream, mut frames) = greeted().await;
+            say(&mut stream, &frame).await;
+            let refusal = heard((&mut stream, &mut frames), |message| match message {
+                Message::Refuse(refusal) => Some(refusal),
+                _ => None,
+            });
+            assert_eq!(refusal.await, Refusal::Version);
+            until(|| (side.state() == Some(State::IncompatibleVersion)).then_some(())).await;
+        }
+        let _ = greeted().await;
+    });
+    let noticed = side.noticed.lock().expect("no panic");
+    let mut told = noticed.iter().map(|row| &row.details["what"]);
+    assert!(told.any(|what| what == "incompatible-version"));
+}
+
+/// Answers what is asked to look at the differences, holding nothing, until the connection ends.
+async fn answer_with_nothing(mut stream: Box<dyn Stream>) {
+    let mut frames = Frames::default();
+    while let Ok(Some(octets)) = next_frame(&mut stream, &mut frames).await {
+        let asked = Message::decode(&octets, &(1..=1)).expect("a message");
+        assert_eq!(asked, Message::Compare { after: None });
+        let now = Completion {
+            node: NodeId::from_random([7; 8]),
+            head: Head::default(),
+            heads: Heads::default(),
+        };
+        let (last, rows) = (true, Vec::new());
+        say(
+            &mut stream,
+            &Message::Page(Page { now, last, rows }).encode(1),
+        )
+        .await;
+    }
+}
+
+#[test]
+fn a_destination_that_falls_silent_in_the_middle_of_a_run_fails_it_in_time_and_another_one_may_begin()
+ {
+    run(async {
+        let theirs = key();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let side = Side::new(&Pair {
+            listed: vec![partner(&theirs, address)],
+            ..Pair::default()
+        });
+        let accepted = async |purpose| {
+            let trust = Trust::Known(vec![side.key.public().clone()]);
+            let config = tls::server(&theirs, trust, purpose).expect("TLS");
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let stream = TlsAcceptor::from(config).accept(stream).await;
+            let stream: Box<dyn Stream> = Box::new(stream.expect("the right key"));
+            stream
+        };
+        let with = With::Listed(theirs.public().fingerprint());
+        let looking = side.link.plan(with, Overwritten::There);
+        let answering = async { answer_with_nothing(accepted(Purpose::Manual).await).await };
+        let (planned, ()) = tokio::join!(looking, answering);
+        let (_, plan) = planned.expect("a plan");
+        for _ in 0..2 {
+            let actor = Actor::machine("test");
+            let number = side.link.run(Arc::clone(&plan), actor).await;
+            let number = number.expect("no other run goes on");
+            let mut stream = accepted(Purpose::Overwrite).await;
+            // It has begun, and then its process is stopped: its machine still has the connection.
+            let mut frames = Frames::default();
+            let order = next_frame(&mut stream, &mut frames).await;
+            assert!(order.expect("a frame").is_some());
+            say(&mut stream, &Message::Compare { after: None }.encode(1)).await;
+            let run = || side.link.desk().run(number).expect("the last one");
+            let outcome = until(|| run().outcome).await;
+            let why = outcome.expect_err("nothing was done");
+            assert!(why.contains("it says nothing any more"), "{why}");
+            assert!(why.contains("look at the differences again"), "{why}");
+            drop(stream);
+        }
+    });
+}
+
+#[test]
+fn a_value_that_does_not_fit_beside_an_edit_is_told_among_the_events() {
+    let side = Side::new(&Pair::default());
+    let key = ObjectKey::parse(Kind::Setting.word(), "synchronization").expect("a key");
+    let node = NodeId::from_random([9; 8]);
+    // A server that was replaced has brought as many as fit; none of them is in force.
+    let values = (1..=VALUES_MAX as u64).map(|number| Value {
+        dot: Dot { node, number },
+        stamp: Stamp {
+            time_ms: number,
+            counter: 0,
+            node,
+        },
+        late: true,
+        body: Some(Body {
+            octets: format!("{{\"value\": {number}}}").into_bytes().into(),
+            images: [].into(),
+        }),
+    });
+    let row = Row::new(key, Version::default(), values.collect()).expect("they fit");
+    let taken = side.configuration.take_in(&Batch {
+        from: node,
+        late: true,
+        keep: false,
+        rows: &[row],
+        gone: &[],
+        seen: &Heads::default(),
+        heard: None,
+        end: None,
+    });
+    assert_eq!(taken.expect("written").dropped, []);
+    let body = json!({"key": "synchronization", "value": {"enabled": true}});
+    let body = kind::Body::parse_request(Kind::Setting, &body).expect("a setting");
+    let edits = vec![Edit::Create(body)];
+    let made = side.configuration.apply(&Actor::machine("test"), edits);
+    made.expect("it is in nobody's way");
+    let told = run(until(|| {
+        let noticed = side.noticed.lock().expect("no panic");
+        let mut details = noticed.iter().map(|row| row.details.clone());
+        details.find(|details| details["what"] == "values-dropped")
+    }));
+    assert_eq!(
+        told,
+        json!({"what": "values-dropped", "kind": "setting", "id": "synchronization", "values": 1})
+    );
+    assert_eq!(side.link.status().counts.dropped, 1);
+}
