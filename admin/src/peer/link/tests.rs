@@ -162,6 +162,22 @@ fn hello() -> Message {
     })
 }
 
+/// A connection of the other server, which has said who it is and was understood.
+async fn greeted(side: &Side, theirs: &NodeKey) -> (Box<dyn Stream>, Frames) {
+    let address = until(|| side.link.status().listening).await.to_string();
+    let ours = side.key.public();
+    let stream = connect(theirs, ours, &address, Purpose::Link).await;
+    let (mut stream, mut frames) = (stream.expect("the right key"), Frames::default());
+    say(&mut stream, &hello().encode(1)).await;
+    heard((&mut stream, &mut frames), |message| {
+        matches!(message, Message::Hello(_)).then_some(())
+    })
+    .await;
+    let refuses = |state: &State| matches!(state, State::IncompatibleVersion | State::Refused(_));
+    until(|| side.state().filter(|state| !refuses(state))).await;
+    (stream, frames)
+}
+
 #[test]
 fn s14_a_frame_of_another_version_within_a_connection_is_told_to_both_and_the_next_connection_is_taken()
  {
@@ -172,25 +188,8 @@ fn s14_a_frame_of_another_version_within_a_connection_is_told_to_both_and_the_ne
     });
     let of_licences = [0, 0, 0, 3, 0, 9, 0x80].to_vec();
     run(async {
-        let address = until(|| side.link.status().listening).await.to_string();
-        let greeted = async || {
-            let ours = side.key.public();
-            let stream = connect(&theirs, ours, &address, Purpose::Link).await;
-            let (mut stream, mut frames) = (stream.expect("the right key"), Frames::default());
-            say(&mut stream, &hello().encode(1)).await;
-            heard((&mut stream, &mut frames), |message| {
-                matches!(message, Message::Hello(_)).then_some(())
-            })
-            .await;
-            until(|| {
-                side.state()
-                    .filter(|state| *state != State::IncompatibleVersion)
-            })
-            .await;
-            (stream, frames)
-        };
         for frame in [Message::Ping { wall_ms: 0 }.encode(2), of_licences] {
-            let (mut stream, mut frames) = greeted().await;
+            let (mut stream, mut frames) = greeted(&side, &theirs).await;
             say(&mut stream, &frame).await;
             let refusal = heard((&mut stream, &mut frames), |message| match message {
                 Message::Refuse(refusal) => Some(refusal),
@@ -199,11 +198,73 @@ fn s14_a_frame_of_another_version_within_a_connection_is_told_to_both_and_the_ne
             assert_eq!(refusal.await, Refusal::Version);
             until(|| (side.state() == Some(State::IncompatibleVersion)).then_some(())).await;
         }
-        let _ = greeted().await;
+        let _ = greeted(&side, &theirs).await;
     });
     let noticed = side.noticed.lock().expect("no panic");
     let mut told = noticed.iter().map(|row| &row.details["what"]);
     assert!(told.any(|what| what == "incompatible-version"));
+}
+
+#[test]
+fn s15_who_has_the_right_key_and_lies_about_lengths_or_names_paths_is_closed_and_changes_nothing() {
+    const PATH: &[u8] = b"../../../etc/shadow";
+    let theirs = key();
+    let side = Side::new(&Pair {
+        partner: Some(partner(&theirs, "127.0.0.1:9".into())),
+        ..Pair::default()
+    });
+    // As long as the path that takes its place: all lengths are right.
+    let id = "a".repeat(PATH.len());
+    let key = ObjectKey::parse(Kind::Terminal.word(), &id).expect("a key");
+    let node = NodeId::from_random([7; 8]);
+    let value = Value {
+        dot: Dot { node, number: 1 },
+        stamp: Stamp {
+            time_ms: 1,
+            counter: 0,
+            node,
+        },
+        late: false,
+        body: None,
+    };
+    let rows = Row::new(key.clone(), Version::default(), vec![value]);
+    let naming = [
+        Message::Fetch(vec![key.clone()]),
+        Message::Compare { after: Some(key) },
+        Message::Objects {
+            head: Head::default(),
+            answered: 1,
+            rows: rows.into_iter().collect(),
+        },
+    ];
+    let naming = naming.map(|message| {
+        let mut octets = message.encode(1);
+        let is_it = |part: &[u8]| part == id.as_bytes();
+        let at = octets.windows(PATH.len()).position(is_it).expect("its key");
+        octets[at..at + PATH.len()].copy_from_slice(PATH);
+        octets
+    });
+    let lying = [0, 2, 8 << 20, u32::MAX].map(|length: u32| {
+        let mut octets = length.to_be_bytes().to_vec();
+        octets.extend([0, 1, 15, 0, 0, 0, 0, 0, 0, 0, 0]);
+        octets
+    });
+    let before = side.configuration.site().change();
+    run(async {
+        let naming = naming.iter().map(|octets| {
+            let refused = State::Refused(Refusal::Malformed);
+            (octets, refused)
+        });
+        let lying = lying.iter().map(|octets| (octets, State::PeerUnreachable));
+        for (octets, ends) in naming.chain(lying) {
+            let (mut stream, mut frames) = greeted(&side, &theirs).await;
+            say(&mut stream, octets).await;
+            while let Ok(Some(_)) = next_frame(&mut stream, &mut frames).await {}
+            until(|| side.state().filter(|state| *state == ends)).await;
+        }
+        let _ = greeted(&side, &theirs).await;
+    });
+    assert_eq!(side.configuration.site().change(), before);
 }
 
 /// Answers what is asked to look at the differences, holding nothing, until the connection ends.
