@@ -417,12 +417,7 @@ impl<'a> Work<'a> {
 
     /// Both servers are the same, and have all that was acknowledged by either.
     fn is_nowhere_lost(&self, servers: &[Server; 2], least: u32, state: &str) {
-        poll::until("equal heads", PATIENCE, || {
-            let [ours, theirs] = [&servers[0], &servers[1]].map(Server::status);
-            let quiet = ours["state"] == state && theirs["state"] == state;
-            let equal = ours["head"] == theirs["taken_in"] && theirs["head"] == ours["taken_in"];
-            (quiet && equal).then_some(())
-        });
+        wait_until_equal(servers, state);
         let terminals = self.acknowledged.terminals.lock().expect("no panic");
         let files = self.acknowledged.files.lock().expect("no panic");
         let boots = self.boots.load(Ordering::Relaxed);
@@ -451,6 +446,30 @@ impl<'a> Work<'a> {
                 scope.spawn(|| has_all(server));
             }
         });
+    }
+}
+
+/// Waits until both hold the same and are in this state: as long as anything comes, because large images take their time on a busy machine.
+fn wait_until_equal(servers: &[Server; 2], state: &str) {
+    let mut to_go = [Value::Null, Value::Null];
+    loop {
+        let stand = || [&servers[0], &servers[1]].map(Server::status);
+        let moved = poll::try_until(PATIENCE, || {
+            let [ours, theirs] = stand();
+            let quiet = ours["state"] == state && theirs["state"] == state;
+            let equal = ours["head"] == theirs["taken_in"] && theirs["head"] == ours["taken_in"];
+            if quiet && equal {
+                return Some(false);
+            }
+            let now = [&ours, &theirs].map(|status| status["to_go"].clone());
+            let before = std::mem::replace(&mut to_go, now);
+            (before != to_go).then_some(true)
+        });
+        match moved {
+            Some(true) => {}
+            Some(false) => return,
+            None => panic!("they are not the same, and nothing moves: {:#?}", stand()),
+        }
     }
 }
 
