@@ -288,8 +288,7 @@ async fn answer_with_nothing(mut stream: Box<dyn Stream>) {
 }
 
 #[test]
-fn a_destination_that_falls_silent_in_the_middle_of_a_run_fails_it_in_time_and_another_one_may_begin()
- {
+fn a_server_that_falls_silent_in_the_middle_of_a_run_fails_it_in_time_and_another_one_may_begin() {
     run(async {
         let theirs = key();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -306,27 +305,35 @@ fn a_destination_that_falls_silent_in_the_middle_of_a_run_fails_it_in_time_and_a
             let stream: Box<dyn Stream> = Box::new(stream.expect("the right key"));
             stream
         };
-        let with = With::Listed(theirs.public().fingerprint());
-        let looking = side.link.plan(with, Overwritten::There);
-        let answering = async { answer_with_nothing(accepted(Purpose::Manual).await).await };
-        let (planned, ()) = tokio::join!(looking, answering);
-        let (_, plan) = planned.expect("a plan");
-        for _ in 0..2 {
-            let actor = Actor::machine("test");
-            let number = side.link.run(Arc::clone(&plan), actor).await;
-            let number = number.expect("no other run goes on");
-            let mut stream = accepted(Purpose::Overwrite).await;
-            // It has begun, and then its process is stopped: its machine still has the connection.
-            let mut frames = Frames::default();
-            let order = next_frame(&mut stream, &mut frames).await;
-            assert!(order.expect("a frame").is_some());
-            say(&mut stream, &Message::Compare { after: None }.encode(1)).await;
-            let run = || side.link.desk().run(number).expect("the last one");
-            let outcome = until(|| run().outcome).await;
-            let why = outcome.expect_err("nothing was done");
-            assert!(why.contains("it says nothing any more"), "{why}");
-            assert!(why.contains("look at the differences again"), "{why}");
-            drop(stream);
+        for (overwritten, purpose, expected) in [
+            (
+                Overwritten::There,
+                Purpose::Overwrite,
+                "it says nothing any more; look at the differences again",
+            ),
+            (Overwritten::Here, Purpose::Manual, "it does not answer"),
+        ] {
+            let with = With::Listed(theirs.public().fingerprint());
+            let looking = side.link.plan(with, overwritten);
+            let answering = async { answer_with_nothing(accepted(Purpose::Manual).await).await };
+            let (planned, ()) = tokio::join!(looking, answering);
+            let (_, plan) = planned.expect("a plan");
+            for _ in 0..2 {
+                let actor = Actor::machine("test");
+                let number = side.link.run(Arc::clone(&plan), actor).await;
+                let number = number.expect("no other run goes on");
+                // It has begun, and then the other process is stopped: its machine still has the connection.
+                let (mut stream, mut frames) = (accepted(purpose).await, Frames::default());
+                let first = next_frame(&mut stream, &mut frames).await;
+                assert!(first.expect("a frame").is_some());
+                if purpose == Purpose::Overwrite {
+                    say(&mut stream, &Message::Compare { after: None }.encode(1)).await;
+                }
+                let run = || side.link.desk().run(number).expect("the last one");
+                let outcome = until(|| run().outcome).await;
+                let why = outcome.expect_err("nothing was done");
+                assert!(why.contains(expected), "{why}");
+            }
         }
     });
 }
