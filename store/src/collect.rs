@@ -179,7 +179,7 @@ impl<D: Disk> Store<D> {
                 .map_err(StoreError::io("cannot lock", &path))?;
             // Closed first: it would stand in the way of the shared lock of loading.
             drop(file);
-            let (snapshot, base) = match publish::load_with_kind(&self.disk, generation) {
+            let (snapshot, base) = match publish::load_with_kind(&self.disk, generation, None) {
                 Ok((snapshot, Kind::Whole, _pin)) => (Some(snapshot), None),
                 Ok((snapshot, Kind::ChangesOf(base), _pin)) => (Some(snapshot), Some(base)),
                 // Not to be told from one that names images: better to stop than to guess.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::catalog::{Changes, SnapshotBuilder, StoredContent, StoredTerminal, Touched};
+use crate::catalog::{Changes, Layer, SnapshotBuilder, StoredContent, StoredTerminal, Touched};
 use crate::disk::{Directory, Disk, Replace};
 use crate::limits::SYNCED_ONE_BY_ONE_MAX;
 use crate::publish::{self, Current, Unreadable};
@@ -45,9 +45,9 @@ pub struct Kept {
 }
 
 /// The last catalog that was written whole, and what was touched since.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Whole {
-    snapshot: Snapshot,
+    catalog: Arc<Layer>,
     touched: Touched,
 }
 
@@ -61,14 +61,10 @@ impl Kept {
     /// The same once more.
     #[cfg(test)]
     pub(crate) fn twin(&self) -> Self {
-        let whole = self.whole.as_ref().map(|whole| Whole {
-            snapshot: Snapshot::parse(whole.snapshot.as_bytes()).expect("whole"),
-            touched: whole.touched.clone(),
-        });
         Kept {
             current: self.current,
             builder: self.builder.clone(),
-            whole,
+            whole: self.whole.clone(),
             redundant: self.redundant.clone(),
         }
     }
@@ -382,53 +378,45 @@ impl<'s, D: Disk> Draft<'s, D> {
         let Some(whole) = self.whole.take() else {
             return Ok(None);
         };
+        let disk = &self.store.disk;
         let generation = self.next_generation()?;
-        let Whole { snapshot, touched } = &whole;
-        let changes = Changes::between(snapshot, &self.builder, touched, generation)?;
-        let Some((file, made)) = changes else {
+        let Whole { catalog, touched } = &whole;
+        let file = Changes::between(catalog, &self.builder, touched, generation)?;
+        let Some(file) = file.filter(|_| publish::is_there(disk, catalog)) else {
             return Ok(None);
         };
-        let is_told = self.write(&made, &file, |disk| publish::is_there(disk, snapshot))?;
-        if is_told {
-            self.whole = Some(whole);
-        }
-        Ok(is_told.then(|| Current::of(&made)))
+        self.store.check_room(file.len() as u64)?;
+        // As a reader will see it.
+        let snapshot = Changes::parse(&file)?.make_of(catalog)?;
+        self.placed.clear();
+        publish::write_catalog(disk, generation, &file)?;
+        self.whole = Some(whole);
+        Ok(Some(Current::of(&snapshot)))
     }
 
+    /// Writes the next catalog whole.
     fn write_whole(&mut self) -> Result<Current, StoreError> {
-        let file = self.builder.build(self.next_generation()?)?;
-        let snapshot = Snapshot::of_built(file)?;
-        self.write(&snapshot, snapshot.as_bytes(), |_| true)?;
-        let current = Current::of(&snapshot);
+        let disk = &self.store.disk;
+        let generation = self.next_generation()?;
+        let file = self.builder.build(generation)?;
+        self.store.check_room(file.len() as u64)?;
+        let catalog = Layer::of_built(file)?;
+        // From here on a catalog may name them, whatever the outcome.
+        self.placed.clear();
+        // It is checked while the disk writes. Nobody knows of it before both are done.
+        std::thread::scope(|scope| -> Result<(), StoreError> {
+            let checked = scope.spawn(|| catalog.check());
+            publish::write_catalog(disk, generation, catalog.as_bytes())?;
+            let checked = checked.join();
+            Ok(checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
+        })?;
+        let catalog = Arc::new(catalog);
+        let current = Current::of(&Snapshot::of_base(Arc::clone(&catalog)));
         self.whole = Some(Whole {
-            snapshot,
+            catalog,
             touched: Touched::default(),
         });
         Ok(current)
-    }
-
-    /// Writes the file that is, or makes, a catalog, if the disk allows it. That is checked meanwhile. Nobody knows of it before both
-    /// are done.
-    fn write(
-        &mut self,
-        catalog: &Snapshot,
-        file: &[u8],
-        allowed: impl FnOnce(&D) -> bool,
-    ) -> Result<bool, StoreError> {
-        let disk = &self.store.disk;
-        self.store.check_room(file.len() as u64)?;
-        std::thread::scope(|scope| {
-            let checked = scope.spawn(|| catalog.check());
-            let allowed = allowed(disk);
-            if allowed {
-                // From here on a catalog may name them, whatever the outcome.
-                self.placed.clear();
-                publish::write_catalog(disk, catalog.generation(), file)?;
-            }
-            let checked = checked.join();
-            checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            Ok(allowed)
-        })
     }
 
     fn kept(&mut self, current: Current) -> Kept {

@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::catalog::Layer;
 use crate::disk::{Directory, Disk, FileKind};
 use crate::limits::COPY_BYTES;
 use crate::map::MappedFile;
-use crate::{ImageHash, Snapshot, layout};
+use crate::{ImageHash, layout};
 
 /// Why an image cannot be served. The catalog and all other images are not affected.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ pub struct Image {
 #[derive(Clone)]
 enum Backing {
     Mapped(Arc<MappedFile>),
-    Inline(Arc<Snapshot>, Range<usize>),
+    Inline(Arc<Layer>, Range<usize>),
 }
 
 impl Image {
@@ -61,9 +62,9 @@ impl Image {
         }
     }
 
-    pub(crate) fn inline(snapshot: Arc<Snapshot>, place: Range<usize>) -> Self {
+    pub(crate) fn inline(file: Arc<Layer>, place: Range<usize>) -> Self {
         Image {
-            backing: Backing::Inline(snapshot, place),
+            backing: Backing::Inline(file, place),
         }
     }
 
@@ -89,7 +90,7 @@ impl Image {
     pub fn as_ptr(&self) -> *const u8 {
         match &self.backing {
             Backing::Mapped(file) => file.as_ptr(),
-            Backing::Inline(snapshot, place) => snapshot.as_bytes()[place.clone()].as_ptr(),
+            Backing::Inline(file, place) => file.as_bytes()[place.clone()].as_ptr(),
         }
     }
 
@@ -103,8 +104,8 @@ impl Image {
                 let count = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
                 file.read_at(offset, &mut buf[..count])
             }
-            Backing::Inline(snapshot, place) => {
-                let content = &snapshot.as_bytes()[place.clone()];
+            Backing::Inline(file, place) => {
+                let content = &file.as_bytes()[place.clone()];
                 let start = usize::try_from(offset)
                     .unwrap_or(usize::MAX)
                     .min(content.len());

@@ -41,8 +41,8 @@ mod store;
 mod verify;
 
 pub use catalog::{
-    Catalog, CatalogError, Content, EntryId, EntryView, Snapshot, SnapshotBuilder, StatusKey,
-    StoredContent, StoredTerminal, TerminalView,
+    Catalog, CatalogError, Changes, Content, EntryId, EntryView, Snapshot, SnapshotBuilder,
+    StatusKey, StoredContent, StoredTerminal, TerminalView,
 };
 pub use collect::{CollectReport, Retention};
 pub use draft::{Change, Draft, Kept, Published};

@@ -9,7 +9,9 @@
 //!
 //! Both sides read through here: the engine on the real disk, the admin on whichever.
 
-use crate::catalog::{CHANGES_HEADER_BYTES, Changes};
+use std::sync::Arc;
+
+use crate::catalog::{CHANGES_HEADER_BYTES, Changes, Layer};
 use crate::disk::{Disk, FileKind, Replace};
 use crate::limits::{CATALOG_BYTES_MAX, COPY_BYTES, CURRENT_BYTES_MAX, LOAD_TRIES};
 use crate::reader::LoadError;
@@ -118,30 +120,39 @@ pub(crate) fn load_generation<D: Disk>(
     disk: &D,
     generation: Generation,
 ) -> Result<(Snapshot, D::File), LoadError> {
-    load_with_kind(disk, generation).map(|(snapshot, _, pin)| (snapshot, pin))
+    load_with_kind(disk, generation, None).map(|(snapshot, _, pin)| (snapshot, pin))
 }
 
-/// The same, and what its file is. Where that is what changed since an earlier one, both are read; the earlier one needs no pin,
-/// since it is not looked at again.
+/// The same, and what its file is. Where that is what changed since an earlier one, both are read, unless the `known` one is it. The
+/// earlier one needs no pin, since it is not looked at again.
 pub(crate) fn load_with_kind<D: Disk>(
     disk: &D,
     generation: Generation,
+    known: Option<&Arc<Layer>>,
 ) -> Result<(Snapshot, Kind, D::File), LoadError> {
     let path = layout::catalog(generation);
     let (bytes, file) = read_catalog(disk, &path)?;
-    let damaged = |why| LoadError::Damaged {
-        path: path.clone(),
-        why,
+    let damaged = |path: &str| {
+        let path = path.to_owned();
+        |why| LoadError::Damaged { path, why }
     };
     let (snapshot, kind) = if Changes::is_one(&bytes) {
-        let changes = Changes::parse(&bytes).map_err(damaged)?;
-        let base = layout::catalog(changes.base());
-        let (bytes, _pin) = read_catalog(disk, &base)?;
-        let made = changes.make(bytes);
-        let made = made.map_err(|why| LoadError::Damaged { path: base, why })?;
-        (made, Kind::ChangesOf(changes.base()))
+        let changes = Changes::parse(&bytes).map_err(damaged(&path))?;
+        let made = if let Some(base) = known.filter(|known| changes.is_of(known)) {
+            changes.make_of(base)
+        } else {
+            let base = layout::catalog(changes.base());
+            let (bytes, _pin) = read_catalog(disk, &base)?;
+            let base = Layer::parse(bytes).map_err(damaged(&base))?;
+            changes.make_of(&Arc::new(base))
+        };
+        (
+            made.map_err(damaged(&path))?,
+            Kind::ChangesOf(changes.base()),
+        )
     } else {
-        (Snapshot::parse(bytes).map_err(damaged)?, Kind::Whole)
+        let layer = Layer::parse(bytes).map_err(damaged(&path))?;
+        (Snapshot::of_base(Arc::new(layer)), Kind::Whole)
     };
     if snapshot.generation() != generation {
         return Err(LoadError::OtherGeneration {
@@ -203,13 +214,13 @@ pub(crate) fn kind<D: Disk>(disk: &D, generation: Generation) -> Option<Kind> {
     Some(base.map_or(Kind::Whole, Kind::ChangesOf))
 }
 
-/// Whether the catalog of a snapshot is on the disk as it was written.
-pub(crate) fn is_there<D: Disk>(disk: &D, snapshot: &Snapshot) -> bool {
-    let Ok(file) = disk.open_file(&layout::catalog(snapshot.generation())) else {
+/// Whether a whole catalog is on the disk as it was written.
+pub(crate) fn is_there<D: Disk>(disk: &D, catalog: &Layer) -> bool {
+    let Ok(file) = disk.open_file(&layout::catalog(catalog.generation())) else {
         return false;
     };
     let mut buffer = vec![0; COPY_BYTES];
-    let mut left = snapshot.as_bytes();
+    let mut left = catalog.as_bytes();
     let mut at = 0;
     loop {
         match disk.read_at(&file, at, &mut buffer) {
@@ -244,14 +255,23 @@ fn read_bounded<D: Disk>(disk: &D, file: &D::File, len: u64) -> Result<Vec<u8>, 
 
 /// The published catalog; `None` if nothing was ever published.
 pub(crate) fn load_published<D: Disk>(disk: &D) -> Result<Option<(Snapshot, D::File)>, LoadError> {
+    load_published_with(disk, None)
+}
+
+/// The same for who knows a whole catalog that it may be told from.
+pub(crate) fn load_published_with<D: Disk>(
+    disk: &D,
+    known: Option<&Arc<Layer>>,
+) -> Result<Option<(Snapshot, D::File)>, LoadError> {
     let mut tries = LOAD_TRIES;
     loop {
         let Some(current) = read_current(disk)? else {
             return Ok(None);
         };
-        let outcome = load_generation(disk, current.generation).and_then(|loaded| {
-            if Current::of(&loaded.0) == current {
-                Ok(Some(loaded))
+        let loaded = load_with_kind(disk, current.generation, known);
+        let outcome = loaded.and_then(|(snapshot, _, pin)| {
+            if Current::of(&snapshot) == current {
+                Ok(Some((snapshot, pin)))
             } else {
                 Err(LoadError::OtherCatalog {
                     path: layout::catalog(current.generation),

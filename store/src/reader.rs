@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::catalog::Layer;
 use crate::disk::{Directory, Disk};
 use crate::image::ImageFolder;
 use crate::publish::Unreadable;
@@ -99,6 +100,8 @@ pub struct Reader {
     disk: Directory,
     images: Arc<ImageFolder>,
     catalogs_dir: PathBuf,
+    // The last whole catalog that was read: the next ones are likely to be told from it.
+    base: Mutex<Arc<Layer>>,
 }
 
 impl Reader {
@@ -114,6 +117,7 @@ impl Reader {
             images: Arc::new(ImageFolder::new(disk.clone())),
             disk,
             catalogs_dir: path.join(layout::CATALOGS),
+            base: Mutex::new(Arc::clone(Snapshot::empty().base())),
         })
     }
 
@@ -132,10 +136,13 @@ impl Reader {
     /// The published catalog; an empty one ([`Generation::ZERO`]) if nothing was published yet. After an error the
     /// caller keeps what it has.
     pub fn load(&self) -> Result<Arc<Catalog>, LoadError> {
-        Ok(match publish::load_published(&self.disk)? {
-            Some((snapshot, pin)) => self.catalog(snapshot, Some(pin)),
-            None => self.catalog(Snapshot::empty(), None),
-        })
+        let known = Arc::clone(&self.base());
+        Ok(
+            match publish::load_published_with(&self.disk, Some(&known))? {
+                Some((snapshot, pin)) => self.catalog(snapshot, Some(pin)),
+                None => self.catalog(Snapshot::empty(), None),
+            },
+        )
     }
 
     /// For the start, when there is nothing to keep: the published catalog; if that is damaged, the newest older
@@ -160,7 +167,12 @@ impl Reader {
         })
     }
 
+    fn base(&self) -> MutexGuard<'_, Arc<Layer>> {
+        self.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn catalog(&self, snapshot: Snapshot, pin: Option<std::fs::File>) -> Arc<Catalog> {
+        *self.base() = Arc::clone(snapshot.base());
         Arc::new(Catalog::new(snapshot, Arc::clone(&self.images), pin))
     }
 }

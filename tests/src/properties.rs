@@ -6,7 +6,10 @@ use daybreak_admin::backup::{BackupError, Source};
 
 use daybreak_admin::licensing::{InstallationId, KeyId, VendorKeys};
 use daybreak_store::journal::{Event, EventError};
-use daybreak_store::{Snapshot, SnapshotBuilder};
+use daybreak_store::{
+    Changes, Generation, Mac, Name, Snapshot, SnapshotBuilder, StatusKey, StoredContent,
+    StoredTerminal,
+};
 use daybreak_sync::NodeId;
 use daybreak_sync::wire::{Frames, Message};
 use daybreak_tftp::limits;
@@ -135,15 +138,76 @@ fn signed_anew(text: &[u8], key: &SigningKey) -> Vec<u8> {
 /// # Panics
 /// If something in it is not found, or it cannot be written again as it was.
 pub fn check_catalog(file: &[u8]) {
+    let _ = Snapshot::parse(file);
+    if let Ok(snapshot) = Snapshot::parse(sealed(file)) {
+        check_snapshot(&snapshot);
+    }
+}
+
+/// The same of changes of a catalog, and of what they make of the one that the seeds are told from.
+///
+/// # Panics
+/// If something in what they make is not found, or it cannot be written again as it was.
+pub fn check_changes(file: &[u8]) {
+    let _ = Changes::parse(file);
+    let Ok(changes) = Changes::parse(&sealed(file)) else {
+        return;
+    };
+    let base = Snapshot::parse(changes_base()).expect("what we wrote");
+    if let Ok(snapshot) = changes.make(&base) {
+        check_snapshot(&snapshot);
+    }
+}
+
+/// The catalog that the seeds of changes are told from. Large enough for a store to do that.
+#[must_use]
+pub fn changes_base() -> Vec<u8> {
+    let name = |text: &str| Name::parse(text).expect("canonical");
+    let mut builder = SnapshotBuilder::new();
+    builder.put(
+        name("large"),
+        StoredContent::Inline(vec![7; 64 << 10].into()),
+    );
+    for (to, content) in [
+        ("Boot", "one"),
+        ("boot", "two"),
+        ("t/a", "{}"),
+        ("t/b", "{}"),
+    ] {
+        builder.put(name(to), StoredContent::Inline(content.as_bytes().into()));
+    }
+    for last in [1, 3, 5] {
+        builder.set_terminal(Mac([2, 0, 0, 0, 0, last]), Some(changes_terminal(last)));
+    }
+    builder
+        .build(Generation::ZERO.next().expect("in range"))
+        .expect("fits")
+}
+
+/// Whose a card of it is.
+#[must_use]
+pub fn changes_terminal(number: u8) -> StoredTerminal {
+    StoredTerminal {
+        id: format!("id-{number}").into(),
+        name: format!("t{number}").into(),
+        status_key: StatusKey([number; 32]),
+        enabled: true,
+        seated: true,
+        standby: false,
+    }
+}
+
+/// With a checksum that is right, so that what is behind it is reached.
+fn sealed(file: &[u8]) -> Vec<u8> {
     let mut file = file.to_vec();
-    let _ = Snapshot::parse(file.clone());
     if let Some(body) = file.len().checked_sub(32) {
         let checksum = blake3::hash(&file[..body]);
         file[body..].copy_from_slice(checksum.as_bytes());
     }
-    let Ok(snapshot) = Snapshot::parse(file) else {
-        return;
-    };
+    file
+}
+
+fn check_snapshot(snapshot: &Snapshot) {
     for (id, view) in snapshot.entries() {
         assert_eq!(snapshot.lookup(view.name.as_bytes()), Some(id));
         assert!(snapshot.lookup_folded(view.name.as_bytes()).is_some());
@@ -151,11 +215,15 @@ pub fn check_catalog(file: &[u8]) {
     for view in snapshot.terminals() {
         assert_eq!(snapshot.terminal(view.mac), Some(view));
     }
-    let again = SnapshotBuilder::from_snapshot(&snapshot)
+    let again = SnapshotBuilder::from_snapshot(snapshot)
         .build(snapshot.generation())
         .expect("it was a catalog");
     let again = Snapshot::parse(again).expect("what we wrote");
-    assert!(again.entries().eq(snapshot.entries()));
+    let views = |snapshot: &Snapshot| -> Vec<String> {
+        let views = snapshot.entries().map(|(_, view)| format!("{view:?}"));
+        views.collect()
+    };
+    assert_eq!(views(&again), views(snapshot));
     assert!(again.terminals().eq(snapshot.terminals()));
 }
 

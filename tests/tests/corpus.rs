@@ -1,5 +1,6 @@
 //! The corpora of the parsers, replayed: what a fuzzer found once must hold for ever.
 
+use daybreak_store::{Changes, Snapshot};
 use daybreak_tests::{corpus, properties};
 
 #[test]
@@ -40,6 +41,26 @@ fn every_catalog_of_the_corpus_answers_for_what_is_in_it_or_is_refused() {
             let mut file = file.clone();
             file[at] ^= 0x41;
             properties::check_catalog(&file);
+        }
+    }
+}
+
+#[test]
+fn all_changes_of_the_corpus_make_a_catalog_that_answers_for_what_is_in_it_or_are_refused() {
+    let base = Snapshot::parse(properties::changes_base()).expect("a catalog");
+    let seeds = corpus::seeds("changes");
+    assert!(seeds.len() >= 5, "seeds are there");
+    for (name, file) in seeds {
+        println!("{name}");
+        let made = Changes::parse(&file).and_then(|changes| changes.make(&base));
+        assert!(made.is_ok(), "{name}: {made:?}");
+        for end in (0..=file.len()).step_by(3) {
+            properties::check_changes(&file[..end]);
+        }
+        for at in 0..file.len() {
+            let mut file = file.clone();
+            file[at] ^= 0x41;
+            properties::check_changes(&file);
         }
     }
 }

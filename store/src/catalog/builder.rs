@@ -1,4 +1,4 @@
-//! The catalog format, version 3: written. The layout is described in `snapshot.rs`.
+//! The catalog format, version 3: written. The layout is described in `layer.rs`.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use foldhash::{HashMap, HashMapExt};
 
-use super::snapshot::{
+use super::layer::{
     CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, INDEX_BYTES, KIND_IMAGE, KIND_INLINE, cmp_index,
     header,
 };

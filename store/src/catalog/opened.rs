@@ -15,7 +15,7 @@ use crate::{Generation, ImageHash, Mac};
 /// An image stays mapped as long as the catalog or a clone of the [`Image`] lives, and is shared with the
 /// catalogs before and after that name it too.
 pub struct Catalog {
-    snapshot: Arc<Snapshot>,
+    snapshot: Snapshot,
     images: Option<Arc<ImageFolder>>,
     opened: Box<[OnceLock<Arc<MappedFile>>]>,
     _pin: Option<File>,
@@ -24,8 +24,8 @@ pub struct Catalog {
 impl Catalog {
     pub(crate) fn new(snapshot: Snapshot, images: Arc<ImageFolder>, pin: Option<File>) -> Self {
         Catalog {
-            opened: (0..snapshot.len()).map(|_| OnceLock::new()).collect(),
-            snapshot: Arc::new(snapshot),
+            opened: (0..snapshot.ids_end()).map(|_| OnceLock::new()).collect(),
+            snapshot,
             images: Some(images),
             _pin: pin,
         }
@@ -35,7 +35,7 @@ impl Catalog {
     #[must_use]
     pub fn detached(snapshot: Snapshot) -> Self {
         Catalog {
-            snapshot: Arc::new(snapshot),
+            snapshot,
             images: None,
             opened: Box::default(),
             _pin: None,
@@ -102,12 +102,9 @@ impl Catalog {
         let view = self.snapshot.entry(id);
         let hash = match view.content {
             Content::Image(hash) => hash,
-            Content::Inline(bytes) => {
-                let start = bytes.as_ptr() as usize - self.snapshot.as_bytes().as_ptr() as usize;
-                return Ok(Image::inline(
-                    Arc::clone(&self.snapshot),
-                    start..start + bytes.len(),
-                ));
+            Content::Inline(_) => {
+                let (file, place) = self.snapshot.inline(id).expect("it lies in a file");
+                return Ok(Image::inline(Arc::clone(file), place));
             }
         };
         let images = self.images.as_ref().ok_or(ImageError::Missing(hash))?;

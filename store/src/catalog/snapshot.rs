@@ -1,231 +1,143 @@
-//! The catalog format, version 3: read.
+//! What is published at one moment, in memory: a whole catalog, or one and what was put over it.
 //!
-//! Everything is little-endian and lies in this order, without a gap:
-//!
-//! | part | octets | what |
-//! |---|---|---|
-//! | header | 64 | magic (16), version u32, zero u32, generation u64, file length u64, entries u32, terminals u32, octets of names u64, octets of blobs u64 |
-//! | entries | 48 each | name offset u32, name length u16, kind u8, zero u8, content length u64, content (32): a BLAKE3 hash, or a blob offset u64 and zeros |
-//! | folded index | 4 each | entry numbers u32, ordered by (ASCII-lower-case name, name) |
-//! | terminals | 128 each | network cards and whose they are, in order of the addresses: see `terminal.rs` |
-//! | names | | in entry order, adjacent |
-//! | blobs | | small contents kept in the catalog itself |
-//! | checksum | 32 | BLAKE3 of everything before it |
-//!
-//! Entries are in strict octet order of their names, so both lookups are binary searches over the octets
-//! as they lie in the file, and so is that of a card; nothing is copied or allocated. Everything is checked once, by
-//! [`Snapshot::parse`]: a file that passes cannot make a lookup fail. The checksum finds damage, not malice:
-//! the checks after it do not rely on it.
-//!
-//! Version 1 had no terminals, and is read as a catalog without any; version 2 did not tell a server that leaves booting to the
-//! other one from terminals without a seat. What is written is version 3; a reader of before refuses it by its number, and
-//! goes on with what it has.
+//! A change of little is a small layer over the same base, which stays in memory: nothing of the base is copied, read or checked
+//! again. A look-up asks the layer first, and then the base, of which the entries that the layer replaces or removes are hidden.
 
 use core::cmp::Ordering;
 use core::ops::Range;
+use std::sync::Arc;
 
-use super::terminal::{self, TERMINAL_BYTES, TerminalView};
-use crate::limits::{CATALOG_BYTES_MAX, ENTRIES_MAX, INLINE_BYTES_MAX, TERMINALS_MAX};
-use crate::name::{self, NameError};
-use crate::{Generation, ImageHash, Mac};
-
-const MAGIC: &[u8; 16] = b"daybreak-catalog";
-const VERSION: u32 = 3;
-/// The oldest version that is read.
-const VERSION_OLDEST: u32 = 1;
-/// Where it stands.
-const VERSION_AT: usize = 16;
-pub(super) const HEADER_BYTES: usize = 64;
-pub(super) const ENTRY_BYTES: usize = 48;
-pub(super) const INDEX_BYTES: usize = 4;
-pub(super) const CHECKSUM_BYTES: usize = 32;
-pub(super) const KIND_IMAGE: u8 = 1;
-pub(super) const KIND_INLINE: u8 = 2;
-
-/// Why a catalog is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogError {
-    /// Shorter than the smallest catalog, or than it says itself.
-    #[error("cut short: {have} octets of {want}")]
-    CutShort {
-        /// Octets there are.
-        have: u64,
-        /// Octets there should be.
-        want: u64,
-    },
-    /// Octets after the end.
-    #[error("{0} octets too long")]
-    TrailingOctets(u64),
-    /// Over [`CATALOG_BYTES_MAX`] octets, or memory for it is not to be had.
-    #[error("too large: {0} octets")]
-    TooLarge(u64),
-    /// Not a catalog.
-    #[error("not a catalog (its first octets are wrong)")]
-    Magic,
-    /// A format of another version of this software.
-    #[error(
-        "catalog format {0} is not known to this version, which reads formats {VERSION_OLDEST} to {VERSION}"
-    )]
-    Version(u32),
-    /// Changes in a format of another version of this software.
-    #[error(
-        "changes of catalogs in format {0} are not known to this version, which reads format 1"
-    )]
-    ChangesVersion(u32),
-    /// The checksum does not match: damage.
-    #[error("damaged: the checksum does not match")]
-    Checksum,
-    /// Octets that must be zero are not.
-    #[error("damaged: reserved octets are not zero")]
-    Reserved,
-    /// No generation, or one out of range.
-    #[error("damaged: generation {0} is out of range")]
-    Generation(u64),
-    /// More than [`ENTRIES_MAX`] entries.
-    #[error("too many entries: {0}")]
-    Entries(u32),
-    /// More than [`TERMINALS_MAX`] terminals.
-    #[error("too many terminals: {0}")]
-    Terminals(u32),
-    /// A record of a terminal that is none, or out of order.
-    #[error("damaged: the record of terminal {0} is wrong")]
-    Terminal(u32),
-    /// The lengths of the parts do not add up to the length of the file.
-    #[error("damaged: the parts do not add up to the length of the file")]
-    Parts,
-    /// A name out of its part, or not adjacent to the one before.
-    #[error("damaged: the name of entry {0} is out of place")]
-    NamePlace(u32),
-    /// A name that is not canonical.
-    #[error("damaged: entry {0}: {1}")]
-    Name(u32, NameError),
-    /// Entries out of order, or a name twice.
-    #[error("damaged: entry {0} is out of order")]
-    Order(u32),
-    /// A kind of content that the format does not have.
-    #[error("damaged: entry {0} is of an unknown kind")]
-    Kind(u32),
-    /// A blob out of its part, or over [`INLINE_BYTES_MAX`].
-    #[error("damaged: the content of entry {0} is out of place")]
-    Blob(u32),
-    /// The folded index is not what the entries say.
-    #[error("damaged: place {0} of the folded index is wrong")]
-    Index(u32),
-}
-
-/// The number of an entry in one catalog. It means nothing in another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntryId(pub(super) u32);
-
-impl EntryId {
-    /// The position in name order, from zero.
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Where an entry's content is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content<'a> {
-    /// An image of the store.
-    Image(ImageHash),
-    /// In the catalog itself.
-    Inline(&'a [u8]),
-}
-
-/// One entry, borrowed from its catalog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntryView<'a> {
-    /// The canonical name.
-    pub name: &'a str,
-    /// Length of the content in octets.
-    pub len: u64,
-    /// The content.
-    pub content: Content<'a>,
-}
+use super::layer::{CatalogError, EntryId, EntryView, Layer};
+use super::terminal::TerminalView;
+use crate::limits::{ENTRIES_MAX, TERMINALS_MAX};
+use crate::{Generation, Mac};
 
 /// A catalog in memory, checked.
+#[derive(Clone)]
 pub struct Snapshot {
-    pub(super) bytes: Box<[u8]>,
-    generation: Generation,
-    pub(super) entries: u32,
-    pub(super) terminals: u32,
-    pub(super) names: Range<usize>,
-    pub(super) blobs: Range<usize>,
+    base: Arc<Layer>,
+    over: Option<Arc<Over>>,
+}
+
+/// What is put over a base.
+struct Over {
+    layer: Arc<Layer>,
+    checksum: [u8; 32],
+    /// Entries of the base that are replaced or removed, in order.
+    hidden: Box<[u32]>,
+    /// Cards of the base that are replaced or removed, by their places, in order.
+    hidden_cards: Box<[u32]>,
 }
 
 impl Snapshot {
     /// Checks `bytes` as a whole catalog file. Total: any octets give a snapshot or an error.
     pub fn parse(bytes: impl Into<Box<[u8]>>) -> Result<Self, CatalogError> {
-        let is_whole = |body: &[u8], checksum: &[u8]| blake3::hash(body).as_bytes() == checksum;
-        let snapshot = Self::frame(bytes.into(), is_whole)?;
-        snapshot.check()?;
-        Ok(snapshot)
-    }
-
-    /// The same for what was built a moment ago: its checksum was computed of these very octets, and is not checked again. Nor is
-    /// the rest: [`check`](Self::check) must be called before anybody is told of it.
-    pub(crate) fn of_built(bytes: Vec<u8>) -> Result<Self, CatalogError> {
-        Self::frame(bytes.into(), |_, _| true)
-    }
-
-    /// Everything that lookups rely on.
-    pub(crate) fn check(&self) -> Result<(), CatalogError> {
-        self.check_entries()?;
-        self.check_index()?;
-        self.check_terminals()
+        Layer::parse(bytes).map(Self::of_layer)
     }
 
     /// The catalog before anything was published: [`Generation::ZERO`], no entries. It is in no file.
     #[must_use]
     pub fn empty() -> Self {
-        Snapshot {
-            bytes: Box::default(),
-            generation: Generation::ZERO,
-            entries: 0,
-            terminals: 0,
-            names: 0..0,
-            blobs: 0..0,
+        Self::of_layer(Layer::empty())
+    }
+
+    fn of_layer(layer: Layer) -> Self {
+        Self::of_base(Arc::new(layer))
+    }
+
+    /// A whole catalog.
+    pub(crate) fn of_base(base: Arc<Layer>) -> Self {
+        Snapshot { base, over: None }
+    }
+
+    /// A base, and a layer over it, from a file with this checksum: what it has, and what is removed, in order.
+    pub(super) fn of_layers<'n>(
+        base: Arc<Layer>,
+        (layer, checksum): (Arc<Layer>, [u8; 32]),
+        removed: impl Iterator<Item = &'n [u8]>,
+        removed_cards: impl Iterator<Item = Mac>,
+    ) -> Result<Self, CatalogError> {
+        let is_known = |number: usize, place: Option<u32>| {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            place.ok_or(CatalogError::Removal(number))
+        };
+        let place = |name: &[u8]| base.lookup(name).map(|id| id.0);
+        let gone = removed.map(place).enumerate();
+        let gone: Result<Vec<u32>, _> = gone.map(|(number, at)| is_known(number, at)).collect();
+        let put = (0..layer.len()).filter_map(|at| place(layer.name_at(at)));
+        let hidden = sorted(gone?, put);
+        let gone = removed_cards.map(|card| base.card(card)).enumerate();
+        let gone: Result<Vec<u32>, _> = gone.map(|(number, at)| is_known(number, at)).collect();
+        let put = (0..layer.terminals()).filter_map(|at| base.card(layer.card_at(at)));
+        let hidden_cards = sorted(gone?, put);
+        let snapshot = Snapshot {
+            base,
+            over: Some(Arc::new(Over {
+                layer,
+                checksum,
+                hidden,
+                hidden_cards,
+            })),
+        };
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let entries = count(snapshot.len());
+        if entries > ENTRIES_MAX {
+            return Err(CatalogError::Entries(entries));
         }
+        let terminals = count(snapshot.terminals().len());
+        if terminals > TERMINALS_MAX {
+            return Err(CatalogError::Terminals(terminals));
+        }
+        Ok(snapshot)
+    }
+
+    /// The whole catalog that it is, or is told from.
+    pub(crate) fn base(&self) -> &Arc<Layer> {
+        &self.base
     }
 
     /// The generation that this catalog is.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.generation
+        self.top().generation()
+    }
+
+    /// The checksum of the file that is this generation; `current` repeats it.
+    #[must_use]
+    pub fn checksum(&self) -> [u8; 32] {
+        match &self.over {
+            Some(over) => over.checksum,
+            None => self.base.checksum(),
+        }
     }
 
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries as usize
+        let over = self.over.as_ref();
+        let hidden = over.map_or(0, |over| over.hidden.len());
+        self.ids_end() - hidden
     }
 
     /// Whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries == 0
+        self.len() == 0
     }
 
-    /// The file, octet by octet (of the empty catalog: nothing).
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The checksum at the end of the file; `current` repeats it.
-    #[must_use]
-    pub fn checksum(&self) -> [u8; CHECKSUM_BYTES] {
-        self.bytes.last_chunk().copied().unwrap_or_default()
+    /// One above the highest [`EntryId::index`].
+    pub(super) fn ids_end(&self) -> usize {
+        let over = self.over.as_ref();
+        self.base.len() as usize + over.map_or(0, |over| over.layer.len() as usize)
     }
 
     /// The entry with exactly this name.
     #[must_use]
     pub fn lookup(&self, name: &[u8]) -> Option<EntryId> {
-        let place = self.first_place(|id| self.name_bytes(id) < name, EntryId);
-        let id = EntryId(place);
-        (place < self.entries && self.name_bytes(id) == name).then_some(id)
+        let over = self.over.as_ref();
+        over.and_then(|over| over.layer.lookup(name))
+            .map(|id| self.over_id(id))
+            .or_else(|| self.base.lookup(name).filter(|id| !self.is_hidden(*id)))
     }
 
     /// The entry with this name, upper and lower case of ASCII being the same. If several differ only by
@@ -235,36 +147,39 @@ impl Snapshot {
         if let Some(id) = self.lookup(name) {
             return Some(id);
         }
-        let before = |id| cmp_folded(self.name_bytes(id), name) == Ordering::Less;
-        let place = self.first_place(before, |place| self.index_entry(place));
-        if place == self.entries {
-            return None;
+        let base = self.base.lookup_folded(name, |id| !self.is_hidden(id));
+        let over = self.over.as_ref();
+        let over = over.and_then(|over| over.layer.lookup_folded(name, |_| true));
+        match (base, over.map(|id| self.over_id(id))) {
+            (Some(base), Some(over)) if self.name(over) < self.name(base) => Some(over),
+            (base, over) => base.or(over),
         }
-        let id = self.index_entry(place);
-        self.name_bytes(id).eq_ignore_ascii_case(name).then_some(id)
     }
 
     /// An entry. `id` must come from this catalog; one of a larger catalog panics.
     #[must_use]
     pub fn entry(&self, id: EntryId) -> EntryView<'_> {
-        let record = self.record(id);
-        let len = u64_at(record, 8);
-        let content = if record[6] == KIND_IMAGE {
-            Content::Image(ImageHash::from_bytes(
-                record[16..48].try_into().expect("32 octets"),
-            ))
-        } else {
-            let place = self.blob_place(record).expect("checked when parsed");
-            Content::Inline(&self.bytes[place])
-        };
-        let name = core::str::from_utf8(self.name_bytes(id)).expect("checked when parsed");
-        EntryView { name, len, content }
+        let (layer, id) = self.place(id);
+        layer.entry(id)
     }
 
     /// Every entry, in octet order of the names.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (EntryId, EntryView<'_>)> {
-        (0..self.len()).map(|index| {
-            let id = EntryId(u32::try_from(index).expect("entries are counted by u32"));
+        let (base, over) = (self.base.len(), self.over_layer());
+        let merged = Merged {
+            base: (0..base).peekable(),
+            over: (0..over.map_or(0, Layer::len)).peekable(),
+            hidden: self.over.as_ref().map_or(&[], |over| &over.hidden),
+            left: self.len(),
+            before: move |put: u32, base: u32| {
+                over.is_some_and(|over| over.name_at(put) < self.base.name_at(base))
+            },
+        };
+        merged.map(move |which| {
+            let id = match which {
+                Which::Base(id) => EntryId(id),
+                Which::Over(id) => EntryId(base + id),
+            };
             (id, self.entry(id))
         })
     }
@@ -272,283 +187,140 @@ impl Snapshot {
     /// Whose this network card is.
     #[must_use]
     pub fn terminal(&self, mac: Mac) -> Option<TerminalView<'_>> {
-        let before = |place| terminal::mac(self.terminal_record(place)) < mac;
-        let place = first_place(self.terminals, before);
-        (place < self.terminals)
-            .then(|| terminal::view(self.terminal_record(place)))
-            .filter(|found| found.mac == mac)
+        let over = self.over_layer();
+        let over = over.and_then(|over| Some(over.terminal_at(over.card(mac)?)));
+        over.or_else(|| {
+            let place = self.base.card(mac)?;
+            let over = self.over.as_ref();
+            let is_hidden =
+                over.is_some_and(|over| over.hidden_cards.binary_search(&place).is_ok());
+            (!is_hidden).then(|| self.base.terminal_at(place))
+        })
     }
 
     /// Every network card that is somebody's, in order of the addresses.
     pub fn terminals(&self) -> impl ExactSizeIterator<Item = TerminalView<'_>> {
-        let places = 0..self.terminals as usize;
-        places.map(|place| {
-            let place = u32::try_from(place).expect("terminals are counted by u32");
-            terminal::view(self.terminal_record(place))
+        let over = self.over_layer();
+        let hidden = self
+            .over
+            .as_ref()
+            .map_or(&[][..], |over| &over.hidden_cards);
+        let put = over.map_or(0, Layer::terminals);
+        let merged = Merged {
+            base: (0..self.base.terminals()).peekable(),
+            over: (0..put).peekable(),
+            hidden,
+            left: self.base.terminals() as usize + put as usize - hidden.len(),
+            before: move |put: u32, base: u32| {
+                over.is_some_and(|over| over.card_at(put) < self.base.card_at(base))
+            },
+        };
+        merged.map(move |which| match (which, over) {
+            (Which::Over(place), Some(over)) => over.terminal_at(place),
+            (Which::Base(place) | Which::Over(place), _) => self.base.terminal_at(place),
         })
     }
 
-    /// The first place in `0..entries` whose entry is not `before` what is sought.
-    fn first_place(
-        &self,
-        before: impl Fn(EntryId) -> bool,
-        entry_at: impl Fn(u32) -> EntryId,
-    ) -> u32 {
-        first_place(self.entries, |place| before(entry_at(place)))
+    /// The file, and where in it the content of an entry lies, if it lies there.
+    pub(super) fn inline(&self, id: EntryId) -> Option<(&Arc<Layer>, Range<usize>)> {
+        let (layer, id) = self.place(id);
+        Some((layer, layer.inline_place(id)?))
     }
 
-    /// Where the record of a terminal begins, or the records end.
-    pub(super) fn terminal_start(&self, place: u32) -> usize {
-        HEADER_BYTES + self.len() * (ENTRY_BYTES + INDEX_BYTES) + place as usize * TERMINAL_BYTES
+    fn top(&self) -> &Layer {
+        self.over_layer().unwrap_or(&self.base)
     }
 
-    pub(super) fn terminal_record(&self, place: u32) -> &[u8] {
-        &self.bytes[self.terminal_start(place)..][..TERMINAL_BYTES]
+    fn over_layer(&self) -> Option<&Layer> {
+        self.over.as_ref().map(|over| &*over.layer)
     }
 
-    /// Where the record of an entry begins, or the records end.
-    pub(super) fn record_start(&self, place: u32) -> usize {
-        HEADER_BYTES + place as usize * ENTRY_BYTES
+    fn name(&self, id: EntryId) -> &[u8] {
+        let (layer, id) = self.place(id);
+        layer.name_at(id.0)
     }
 
-    pub(super) fn record(&self, id: EntryId) -> &[u8] {
-        &self.bytes[self.record_start(id.0)..][..ENTRY_BYTES]
+    /// The layer that has this entry, and which one it is there.
+    fn place(&self, id: EntryId) -> (&Arc<Layer>, EntryId) {
+        match (id.0.checked_sub(self.base.len()), &self.over) {
+            (Some(id), Some(over)) => (&over.layer, EntryId(id)),
+            _ => (&self.base, id),
+        }
     }
 
-    pub(super) fn index_entry(&self, place: u32) -> EntryId {
-        let start = self.record_start(self.entries) + place as usize * INDEX_BYTES;
-        EntryId(u32_at(&self.bytes, start))
+    fn over_id(&self, id: EntryId) -> EntryId {
+        EntryId(self.base.len() + id.0)
     }
 
-    pub(super) fn name_bytes(&self, id: EntryId) -> &[u8] {
-        let record = self.record(id);
-        let start = self.names.start + u32_at(record, 0) as usize;
-        &self.bytes[start..start + usize::from(u16_at(record, 4))]
-    }
-
-    fn blob_place(&self, record: &[u8]) -> Option<Range<usize>> {
-        let (offset, len) = (u64_at(record, 16), u64_at(record, 8));
-        let end = offset.checked_add(len)?;
-        if len > INLINE_BYTES_MAX || end > self.blobs.len() as u64 {
-            return None;
-        }
-        let start = self.blobs.start + usize::try_from(offset).ok()?;
-        Some(start..start + usize::try_from(len).ok()?)
-    }
-
-    /// Header, checksum, and where the parts are.
-    pub(super) fn frame(
-        bytes: Box<[u8]>,
-        is_whole: impl FnOnce(&[u8], &[u8]) -> bool,
-    ) -> Result<Self, CatalogError> {
-        let have = bytes.len() as u64;
-        let least = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
-        if have > CATALOG_BYTES_MAX {
-            return Err(CatalogError::TooLarge(have));
-        }
-        if !bytes.starts_with(&MAGIC[..bytes.len().min(MAGIC.len())]) {
-            return Err(CatalogError::Magic);
-        }
-        if have < least {
-            return Err(CatalogError::CutShort { have, want: least });
-        }
-        // Before anything whose meaning another version may have changed.
-        let version = u32_at(&bytes, VERSION_AT);
-        if !(VERSION_OLDEST..=VERSION).contains(&version) {
-            return Err(CatalogError::Version(version));
-        }
-        let want = u64_at(&bytes, 32);
-        if have < want {
-            return Err(CatalogError::CutShort { have, want });
-        }
-        if have > want {
-            return Err(CatalogError::TrailingOctets(have - want));
-        }
-        let (body, checksum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
-        if !is_whole(body, checksum) {
-            return Err(CatalogError::Checksum);
-        }
-        let terminals = u32_at(&bytes, 44);
-        if u32_at(&bytes, 20) != 0 || (version == VERSION_OLDEST && terminals != 0) {
-            return Err(CatalogError::Reserved);
-        }
-        let generation = Generation::new(u64_at(&bytes, 24))
-            .filter(|generation| *generation > Generation::ZERO)
-            .ok_or(CatalogError::Generation(u64_at(&bytes, 24)))?;
-        let entries = u32_at(&bytes, 40);
-        if entries > ENTRIES_MAX {
-            return Err(CatalogError::Entries(entries));
-        }
-        if terminals > TERMINALS_MAX {
-            return Err(CatalogError::Terminals(terminals));
-        }
-        // Bounded by the checks above: no sum here can overflow, once the two lengths are in range.
-        let names_len = part_len(u64_at(&bytes, 48), have)?;
-        let blobs_len = part_len(u64_at(&bytes, 56), have)?;
-        let names_start = HEADER_BYTES
-            + entries as usize * (ENTRY_BYTES + INDEX_BYTES)
-            + terminals as usize * TERMINAL_BYTES;
-        let names = names_start..names_start + names_len;
-        let blobs = names.end..names.end + blobs_len;
-        if blobs.end + CHECKSUM_BYTES != bytes.len() {
-            return Err(CatalogError::Parts);
-        }
-        Ok(Snapshot {
-            bytes,
-            generation,
-            entries,
-            terminals,
-            names,
-            blobs,
-        })
-    }
-
-    fn check_entries(&self) -> Result<(), CatalogError> {
-        let mut names_end = 0;
-        let mut previous: &[u8] = &[];
-        for number in 0..self.entries {
-            let record = self.record(EntryId(number));
-            let (offset, len) = (u32_at(record, 0) as usize, usize::from(u16_at(record, 4)));
-            if offset != names_end || len > self.names.len() - names_end {
-                return Err(CatalogError::NamePlace(number));
-            }
-            names_end += len;
-            let name = &self.bytes[self.names.start + offset..self.names.start + names_end];
-            name::check(name).map_err(|why| CatalogError::Name(number, why))?;
-            if name <= previous {
-                return Err(CatalogError::Order(number));
-            }
-            previous = name;
-            if record[7] != 0 {
-                return Err(CatalogError::Reserved);
-            }
-            match record[6] {
-                KIND_IMAGE => {}
-                KIND_INLINE => {
-                    if record[24..].iter().any(|&octet| octet != 0) {
-                        return Err(CatalogError::Reserved);
-                    }
-                    self.blob_place(record).ok_or(CatalogError::Blob(number))?;
-                }
-                _ => return Err(CatalogError::Kind(number)),
-            }
-        }
-        if names_end != self.names.len() {
-            return Err(CatalogError::Parts);
-        }
-        Ok(())
-    }
-
-    /// Strictly increasing, in range and of full length: so a permutation, in the right order.
-    fn check_index(&self) -> Result<(), CatalogError> {
-        let mut previous: Option<&[u8]> = None;
-        for place in 0..self.entries {
-            let id = self.index_entry(place);
-            if id.0 >= self.entries {
-                return Err(CatalogError::Index(place));
-            }
-            let name = self.name_bytes(id);
-            if previous.is_some_and(|previous| cmp_index(previous, name) != Ordering::Less) {
-                return Err(CatalogError::Index(place));
-            }
-            previous = Some(name);
-        }
-        Ok(())
-    }
-
-    fn check_terminals(&self) -> Result<(), CatalogError> {
-        let version = u32_at(&self.bytes, VERSION_AT);
-        let mut previous = None;
-        for place in 0..self.terminals {
-            let record = self.terminal_record(place);
-            let mac = Some(terminal::mac(record));
-            if mac <= previous || !terminal::check(record, version) {
-                return Err(CatalogError::Terminal(place));
-            }
-            previous = mac;
-        }
-        Ok(())
+    fn is_hidden(&self, id: EntryId) -> bool {
+        let over = self.over.as_ref();
+        over.is_some_and(|over| over.hidden.binary_search(&id.0).is_ok())
     }
 }
 
 impl core::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Snapshot")
-            .field("generation", &self.generation)
-            .field("entries", &self.entries)
-            .field("terminals", &self.terminals)
+            .field("generation", &self.generation())
+            .field("entries", &self.len())
+            .field("terminals", &self.terminals().len())
             .finish_non_exhaustive()
     }
 }
 
-/// The first place in `0..count` that is not `before` what is sought.
-pub(super) fn first_place(count: u32, before: impl Fn(u32) -> bool) -> u32 {
-    let (mut low, mut high) = (0, count);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if before(middle) {
-            low = middle + 1;
-        } else {
-            high = middle;
+fn sorted(gone: Vec<u32>, replaced: impl Iterator<Item = u32>) -> Box<[u32]> {
+    let mut hidden = gone;
+    hidden.extend(replaced);
+    hidden.sort_unstable();
+    hidden.dedup();
+    hidden.into()
+}
+
+/// One of the base, or one of the layer over it.
+enum Which {
+    Base(u32),
+    Over(u32),
+}
+
+/// Both, in their common order, without what is hidden.
+struct Merged<'h, F> {
+    base: std::iter::Peekable<Range<u32>>,
+    over: std::iter::Peekable<Range<u32>>,
+    hidden: &'h [u32],
+    left: usize,
+    /// Whether one of the layer comes before one of the base.
+    before: F,
+}
+
+impl<F: Fn(u32, u32) -> bool> Iterator for Merged<'_, F> {
+    type Item = Which;
+
+    fn next(&mut self) -> Option<Which> {
+        while let (Some(base), Some((hidden, rest))) = (self.base.peek(), self.hidden.split_first())
+        {
+            match hidden.cmp(base) {
+                Ordering::Equal => drop(self.base.next()),
+                Ordering::Less => {}
+                Ordering::Greater => break,
+            }
+            self.hidden = rest;
         }
+        let over_is_next = match (self.over.peek(), self.base.peek()) {
+            (Some(over), Some(base)) => (self.before)(*over, *base),
+            (over, _) => over.is_some(),
+        };
+        let next = if over_is_next {
+            self.over.next().map(Which::Over)
+        } else {
+            self.base.next().map(Which::Base)
+        };
+        self.left = self.left.saturating_sub(1);
+        next
     }
-    low
-}
 
-/// The order of the folded index.
-pub(super) fn cmp_index(a: &[u8], b: &[u8]) -> Ordering {
-    cmp_folded(a, b).then_with(|| a.cmp(b))
-}
-
-fn cmp_folded(a: &[u8], b: &[u8]) -> Ordering {
-    // Neighbours begin alike: what is the same is passed over eight octets at a time.
-    let chunks = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
-    let alike = 8 * chunks.take_while(|(a, b)| a == b).count();
-    let (a, b) = (&a[alike..], &b[alike..]);
-    let mut pairs = a.iter().zip(b);
-    pairs
-        .find_map(|(a, b)| {
-            let order = a.to_ascii_lowercase().cmp(&b.to_ascii_lowercase());
-            order.is_ne().then_some(order)
-        })
-        .unwrap_or_else(|| a.len().cmp(&b.len()))
-}
-
-/// The header of a file of so many octets, with counts of entries and of terminals, and octets of names and of blobs.
-pub(super) fn header(
-    generation: Generation,
-    file_len: u64,
-    (entries, terminals): (usize, usize),
-    (names_len, blobs_len): (usize, usize),
-) -> [u8; HEADER_BYTES] {
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
-    let mut header = [0; HEADER_BYTES];
-    header[..16].copy_from_slice(MAGIC);
-    header[VERSION_AT..20].copy_from_slice(&VERSION.to_le_bytes());
-    header[24..32].copy_from_slice(&generation.get().to_le_bytes());
-    header[32..40].copy_from_slice(&file_len.to_le_bytes());
-    header[40..44].copy_from_slice(&count(entries));
-    header[44..48].copy_from_slice(&count(terminals));
-    header[48..56].copy_from_slice(&(names_len as u64).to_le_bytes());
-    header[56..].copy_from_slice(&(blobs_len as u64).to_le_bytes());
-    header
-}
-
-fn part_len(len: u64, file_len: u64) -> Result<usize, CatalogError> {
-    if len > file_len {
-        return Err(CatalogError::Parts);
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
     }
-    usize::try_from(len).map_err(|_| CatalogError::Parts)
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("2 octets"))
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 octets"))
-}
-
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 octets"))
-}
+impl<F: Fn(u32, u32) -> bool> ExactSizeIterator for Merged<'_, F> {}

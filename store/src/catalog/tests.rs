@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::snapshot::{CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, INDEX_BYTES};
+use super::layer::{CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, INDEX_BYTES};
 use super::terminal::TERMINAL_BYTES;
 use super::*;
 use crate::limits::{ENTRIES_MAX, INLINE_BYTES_MAX, TERMINALS_MAX};
