@@ -1,6 +1,8 @@
 //! Two servers' databases and stores, and the real sessions between them: what one holds the other holds, images first. No
 //! socket: messages are handed over by this test, or lost.
 
+#[path = "peer/deletes.rs"]
+mod deletes;
 mod support;
 
 use std::collections::VecDeque;
@@ -52,6 +54,18 @@ impl Side {
             host,
             session,
         }
+    }
+
+    /// The same after a restart of the process.
+    fn restarted(self, name: &str) -> Self {
+        let Side {
+            site,
+            publisher,
+            host,
+            session,
+        } = self;
+        drop((publisher, host, session));
+        Side::of(site.restarted(), name)
     }
 
     fn store(&self) -> Store {
@@ -373,23 +387,13 @@ fn books_and_rows_go_on_after_a_restart() {
     pair.settle();
     let before = pair.sides[0].host.book().expect("a book");
     let Pair { sides: [a, b], .. } = pair;
-    let restarted = |side: Side, name: &str| {
-        let Side {
-            site,
-            publisher,
-            host,
-            session,
-        } = side;
-        drop((publisher, host, session));
-        Side::of(site.restarted(), name)
-    };
-    let mut a = restarted(a, "a");
+    let mut a = a.restarted("a");
     assert_eq!(a.host.book().expect("a book").heads, before.heads);
     assert_eq!(a.host.book().expect("a book").digest, before.digest);
     a.site
         .try_replace(Kind::Terminal, &id, &terminal("uno", 1))
         .expect("replaced");
-    let mut pair = Pair::of([a, restarted(b, "b")]);
+    let mut pair = Pair::of([a, b.restarted("b")]);
     pair.settle();
     pair.assert_equal();
     assert_eq!(pair.sides[1].name_of(&id).as_deref(), Some("uno"));
