@@ -337,6 +337,23 @@ pub const LICENCES_LOOK: Duration = Duration::from_secs(5);
 pub const SEATS_AT_ONCE_MAX: usize = 500;
 /// Days for which an unseen terminal may keep its seat, where that is limited. Beyond it: refused.
 pub const SEAT_DAYS_MAX: u16 = 3650;
+/// How far a clock may be set, to and fro, without a word. Beyond it: the days of unseen terminals begin anew.
+pub const SEAT_CLOCK_STEP_MS: u64 = 12 * 60 * 60 * 1000;
+/// How much longer than its days a terminal must be unseen: twice that, and how exactly it is told when one was seen.
+pub const SEAT_DAYS_MARGIN_MS: u64 = 2 * SEAT_CLOCK_STEP_MS + SIGHTINGS_TOLD_EXACTLY_MS;
+/// How long ago the other server may have told last who was seen there, and this one may have looked. Beyond it: nobody counts as
+/// unseen before it tells again.
+pub const SIGHTINGS_FRESH_MS: u64 = 60 * 60 * 1000;
+/// A terminal that is seen again is told of when it was told to be seen so much earlier.
+pub const SIGHTINGS_TOLD_EXACTLY_MS: u64 = 60 * 60 * 1000;
+/// How often the other server is told who was seen here.
+pub const SIGHTINGS_TOLD_EVERY: Duration = Duration::from_secs(5 * 60);
+/// Terminals in one message of it. Beyond it: in further ones.
+pub const SIGHTINGS_AT_ONCE_MAX: usize = 2000;
+/// Octets of such a message. Beyond it: it is not listened to, and what is told in further ones is not believed before the next connection.
+pub const LINK_SIGHTINGS_BYTES_MAX: usize = 256 << 10;
+/// Such messages within [`IMAGES_LOOKED_AT`]: as many as tell of all terminals ten times. Beyond it: as with [`LINK_SIGHTINGS_BYTES_MAX`].
+pub const LINK_SIGHTINGS_TOLD_MAX: u32 = 512;
 
 /// Accounts of an activation site. Beyond it: refused.
 pub const ACCOUNTS_MAX: usize = 10_000;

@@ -14,5 +14,7 @@ mod pair;
 mod rules;
 #[path = "licensing/seats.rs"]
 mod seats;
+#[path = "licensing/sightings.rs"]
+mod sightings;
 #[path = "licensing/table.rs"]
 mod table;

@@ -85,7 +85,7 @@ impl Server {
     /// The same, with these arguments of its engine.
     #[must_use]
     pub fn with_engine(name: &'static str, engine_args: &'static [&'static str]) -> Self {
-        Server::set_up(name, Site::new(), Addresses::free(), engine_args).licensed()
+        Server::set_up(name, Site::new(), Addresses::free(), engine_args, None).licensed()
     }
 
     /// The same, inside a network of its own, where clients reach it at one address and the other server at another.
@@ -96,7 +96,7 @@ impl Server {
             http: "127.0.0.1:8069".parse().expect("an address"),
             peer: SocketAddr::new(link, 8070),
         };
-        Server::set_up(name, Site::inside(host), addresses, &[]).licensed()
+        Server::set_up(name, Site::inside(host), addresses, &[], None).licensed()
     }
 
     /// The same, where firmware looks for it: on the port of TFTP, and offering itself on `eth0` by ProxyDHCP.
@@ -108,13 +108,19 @@ impl Server {
             peer: SocketAddr::new(address.into(), 8070),
         };
         let engine_args = &["--proxy-dhcp", "eth0"];
-        Server::set_up(name, Site::inside(host), addresses, engine_args).licensed()
+        Server::set_up(name, Site::inside(host), addresses, engine_args, None).licensed()
     }
 
     /// One without a licence.
     #[must_use]
     pub fn unlicensed(name: &'static str) -> Self {
-        Server::set_up(name, Site::new(), Addresses::free(), &[])
+        Server::set_up(name, Site::new(), Addresses::free(), &[], None)
+    }
+
+    /// The same, whose administration goes by a clock that the test moves.
+    #[must_use]
+    pub fn unlicensed_by(clock: &MovedClock, name: &'static str) -> Self {
+        Server::set_up(name, Site::new(), Addresses::free(), &[], Some(clock))
     }
 
     fn set_up(
@@ -122,6 +128,7 @@ impl Server {
         site: Site,
         addresses: Addresses,
         engine_args: &'static [&'static str],
+        clock: Option<&MovedClock>,
     ) -> Self {
         site.import(&format!("only-on-{name}"), name.as_bytes());
         let Addresses { tftp, http, peer } = addresses;
@@ -137,7 +144,10 @@ impl Server {
             key: String::new(),
         };
         server.start_engine();
-        server.start();
+        match clock {
+            Some(clock) => server.start_by(clock),
+            None => server.start(),
+        }
         let api = server.administration().set_up();
         server.key = api.key().expect("a key").to_owned();
         server

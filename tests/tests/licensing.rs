@@ -298,6 +298,7 @@ fn a_terminal_that_nobody_saw_for_the_days_of_the_setting_makes_room_for_one_tha
     let api = administration.set_up();
     let vendor = Vendor::new();
     vendor.is_trusted_by(&site);
+    let key = api.key().expect("a key").to_owned();
     let days = json!({"key": "seat-days", "value": 30});
     let _ = api.create("/api/v1/settings", &days);
     let ids: Vec<String> = (1..=11).map(|number| terminal(&api, number)).collect();
@@ -320,8 +321,11 @@ fn a_terminal_that_nobody_saw_for_the_days_of_the_setting_makes_room_for_one_tha
         });
     }
 
-    // A clock that is forty days ahead of what it was is not believed, before a vendor says the time.
+    // Without power for forty days. A clock that is so far ahead of what it was is not believed, before a vendor says the time.
+    assert!(administration.terminate(PATIENCE).success());
     clock.set(0);
+    let administration = site.administration_by(&clock, "127.0.0.1:0", &[]);
+    let api = administration.with_key(&key);
     let licensing = api.get("/api/v1/licensing").expect(200).json();
     let installation = licensing["servers"][0]["installation"].clone();
     let master = vendor.master("none", &[("terminal-connection", 10)]);

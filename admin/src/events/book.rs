@@ -16,7 +16,8 @@ use crate::database::{self, DatabaseError};
 use crate::limits::{DATABASE_WAIT, EVENTS_MAX, EVENTS_REMOVED_AT_ONCE};
 
 /// Each entry brings the format to its number, counted from 1. Entries are never changed, only added.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     -- How far each file of the journal was read.
     CREATE TABLE position (file INTEGER PRIMARY KEY, read_to INTEGER NOT NULL) STRICT;
 
@@ -44,7 +45,15 @@ const STEPS: [&str; 1] = ["
         time_ms INTEGER NOT NULL,
         stopped INTEGER NOT NULL
     ) STRICT;
-"];
+",
+    "
+    -- Since when every event of the engine is known; 0: since the first terminal.
+    CREATE TABLE known (only INTEGER PRIMARY KEY CHECK (only = 1), since_ms INTEGER NOT NULL) STRICT;
+
+    -- When terminals were seen by other servers.
+    CREATE TABLE sightings (only INTEGER PRIMARY KEY CHECK (only = 1), body TEXT NOT NULL) STRICT;
+",
+];
 
 const COLUMNS: &str =
     "number, time_ms, kind, terminal, name, mac, address, server, source, details";
@@ -108,6 +117,9 @@ impl Book {
                 What::EngineStopped => Some(true),
                 _ => None,
             };
+            if matches!(event.what, What::Lost { .. }) {
+                miss(&transaction, event.time_ms)?;
+            }
             if let Some(stopped) = stopped {
                 let replace =
                     "INSERT OR REPLACE INTO engine (only, time_ms, stopped) VALUES (1, ?1, ?2)";
@@ -144,8 +156,52 @@ impl Book {
     pub fn store_gap(&mut self, lost: &EventRow, position: Position) -> Result<(), DatabaseError> {
         let transaction = self.begin()?;
         insert(&transaction, lost)?;
+        miss(&transaction, lost.time_ms)?;
         note_position(&transaction, position)?;
         transaction.commit()?;
+        Ok(())
+    }
+
+    /// Begins to know every event of the engine, if it did not before: since `since_ms`.
+    pub fn begin_to_know(&mut self, since_ms: u64) -> Result<(), DatabaseError> {
+        let insert = "INSERT OR IGNORE INTO known (only, since_ms) VALUES (1, ?1)";
+        self.connection.execute(insert, [since_ms.cast_signed()])?;
+        Ok(())
+    }
+
+    /// Since when no event of the engine is missing.
+    pub fn known_since_ms(&self) -> Result<Option<u64>, DatabaseError> {
+        let select = "SELECT since_ms FROM known";
+        let since = self
+            .connection
+            .query_row(select, [], |row| unsigned(row, 0));
+        Ok(since.optional()?)
+    }
+
+    /// When each terminal was last seen.
+    pub fn seen(&self) -> Result<Vec<(String, u64)>, DatabaseError> {
+        let select = "SELECT terminal, json_extract(body, '$.seen_ms') FROM status";
+        let mut statement = self.connection.prepare_cached(select)?;
+        let rows =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))?;
+        let seen = rows.filter_map(|row| match row {
+            Ok((terminal, seen_ms)) => Some(Ok((terminal, seen_ms?.cast_unsigned()))),
+            Err(error) => Some(Err(error)),
+        });
+        Ok(seen.collect::<Result<_, _>>()?)
+    }
+
+    /// What was kept of when other servers saw terminals.
+    pub fn sightings(&self) -> Result<Option<String>, DatabaseError> {
+        let select = "SELECT body FROM sightings";
+        let body = self.connection.query_row(select, [], |row| row.get(0));
+        Ok(body.optional()?)
+    }
+
+    /// Keeps it.
+    pub fn put_sightings(&self, body: &str) -> Result<(), DatabaseError> {
+        let replace = "INSERT OR REPLACE INTO sightings (only, body) VALUES (1, ?1)";
+        self.connection.execute(replace, [body])?;
         Ok(())
     }
 
@@ -284,6 +340,13 @@ fn insert(connection: &Connection, row: &EventRow) -> Result<(), DatabaseError> 
     Ok(())
 }
 
+/// Events are missing before this time, and nobody knows which.
+fn miss(connection: &Connection, until_ms: u64) -> Result<(), DatabaseError> {
+    let later = "UPDATE known SET since_ms = max(since_ms, ?1)";
+    connection.execute(later, [until_ms.cast_signed()])?;
+    Ok(())
+}
+
 fn note_position(connection: &Connection, position: Position) -> Result<(), DatabaseError> {
     let replace = "INSERT OR REPLACE INTO position (file, read_to) VALUES (?1, ?2)";
     connection.prepare_cached(replace)?.execute(params![
@@ -321,4 +384,44 @@ fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+#[cfg(test)]
+mod tests {
+    use daybreak_store::journal::Cause;
+
+    use super::*;
+
+    #[test]
+    fn events_that_were_lost_are_known_to_be_missing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("events.db");
+        let mut book = Book::open(&path).expect("made");
+        let since = |book: &Book| book.known_since_ms().expect("read");
+        assert_eq!(since(&book), None);
+        book.begin_to_know(0).expect("written");
+        // Once.
+        book.begin_to_know(7).expect("written");
+        assert_eq!(since(&book), Some(0));
+        let at = |time_ms, what| Event { time_ms, what };
+        let lost = What::Lost {
+            events: 3,
+            cause: Cause::Disk,
+        };
+        let events = [
+            at(10, What::EngineStopped),
+            at(20, lost.clone()),
+            at(30, What::EngineStopped),
+        ];
+        book.store(&events, Position::start_of(1)).expect("stored");
+        assert_eq!(since(&book), Some(20));
+        let gap = EventRow::files_lost(50, 2);
+        book.store_gap(&gap, Position::start_of(4)).expect("stored");
+        drop(book);
+        // A clock that was set back makes it no longer ago.
+        let mut book = Book::open(&path).expect("opened");
+        book.store(&[at(40, lost)], Position::start_of(5))
+            .expect("stored");
+        assert_eq!(since(&book), Some(50));
+    }
 }

@@ -41,12 +41,16 @@ pub struct Follower {
     newest: watch::Receiver<i64>,
     noted: Noted,
     counts: Arc<FollowerCounts>,
+    read_at: ReadAt,
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Events that do not come from the journal, until they are stored.
 type Noted = Arc<Mutex<VecDeque<EventRow>>>;
+
+/// The running time at which a look began that has read everything there was.
+type ReadAt = Arc<Mutex<Option<u64>>>;
 
 struct Following {
     book: Book,
@@ -56,6 +60,7 @@ struct Following {
     publish: Box<dyn Fn() + Send>,
     newest: watch::Sender<i64>,
     counts: Arc<FollowerCounts>,
+    read_at: ReadAt,
     retained: Option<Instant>,
 }
 
@@ -77,7 +82,19 @@ impl Follower {
         publish: Box<dyn Fn() + Send>,
     ) -> Result<Self, DatabaseError> {
         let path = data.join("events.db");
-        let book = Book::open(&path)?;
+        let mut book = Book::open(&path)?;
+        let has_terminals = configuration
+            .site()
+            .table(Kind::Terminal)
+            .objects()
+            .next()
+            .is_some();
+        // Before the first terminal, none can have been seen.
+        book.begin_to_know(if has_terminals {
+            configuration.now_ms()
+        } else {
+            0
+        })?;
         let reader = Mutex::new(Book::open(&path)?);
         let failed = |source| DatabaseError::Open {
             path: data.display().to_string(),
@@ -88,6 +105,7 @@ impl Follower {
         let counts = Arc::<FollowerCounts>::default();
         let stop = Arc::<(Mutex<bool>, Condvar)>::default();
         let noted = Noted::default();
+        let read_at = ReadAt::default();
         let mut following = Following {
             book,
             noted: Arc::clone(&noted),
@@ -96,6 +114,7 @@ impl Follower {
             publish,
             newest,
             counts: Arc::clone(&counts),
+            read_at: Arc::clone(&read_at),
             retained: None,
         };
         let told = Arc::clone(&stop);
@@ -108,6 +127,7 @@ impl Follower {
             newest: seen,
             noted,
             counts,
+            read_at,
             stop,
             thread: Some(thread),
         })
@@ -137,6 +157,13 @@ impl Follower {
         &self.counts
     }
 
+    /// How long ago it has read everything that the engine had written; none: not yet.
+    #[must_use]
+    pub fn read_ago_ms(&self, running_ms: u64) -> Option<u64> {
+        let read_at = self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        read_at.map(|read_at| running_ms.saturating_sub(read_at))
+    }
+
     /// What is stored, to be read. Others wait meanwhile.
     pub fn book(&self) -> MutexGuard<'_, Book> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
@@ -162,8 +189,10 @@ impl Drop for Follower {
 impl Following {
     fn run(&mut self, stop: &(Mutex<bool>, Condvar)) {
         loop {
+            let began = self.configuration.running_ms();
             match self.follow() {
                 Ok(()) => {
+                    *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
                     if self.counts.failing.swap(0, Ordering::Relaxed) == 1 {
                         tracing::info!("events are followed again");
                     }

@@ -18,7 +18,7 @@ use crate::configuration::{Actor, ChangeError, Configuration};
 use crate::database::DatabaseError;
 use crate::edge::{Clock, Entropy};
 use crate::events::Follower;
-use crate::licences::{InstallError, Licences, Steward};
+use crate::licences::{InstallError, Licences, Lookout, Steward};
 use crate::limits::{MANUAL_SILENCE_MAX, REQUEST_BYTES_MAX};
 use crate::object::Id;
 use crate::peer::link::{self, LinkError};
@@ -145,6 +145,12 @@ impl Application {
             Arc::clone(&configuration),
             publisher.waker(),
         )?;
+        let follower = Arc::new(follower);
+        let lookout = Arc::new(Lookout::open(
+            Arc::clone(&configuration),
+            Arc::clone(&licences),
+            Arc::clone(&follower),
+        )?);
         let link = Link::start(
             link::Settings {
                 data: settings.data.clone(),
@@ -153,17 +159,16 @@ impl Application {
                 silence: MANUAL_SILENCE_MAX,
             },
             Arc::clone(&configuration),
-            Arc::clone(&licences),
+            (Arc::clone(&licences), Arc::clone(&lookout)),
             Arc::clone(&backups),
             publisher.waker(),
             follower.notice(),
         )?;
         configuration.give_missing_keys(&Actor::machine("start"))?;
-        let follower = Arc::new(follower);
         let steward = Steward::start(
             Arc::clone(&configuration),
             Arc::clone(&licences),
-            Arc::clone(&follower),
+            lookout,
             link.hears_primary(),
             publisher.waker(),
         )?;

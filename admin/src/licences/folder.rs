@@ -17,8 +17,6 @@ const VENDORS: &str = "vendors";
 const LICENCE_ENDING: &str = "licence";
 const REMOVED_ENDING: &str = "removed";
 const KEY_ENDING: &str = "pub";
-/// Since when there is no pair.
-const ALONE: &str = "alone-since";
 /// Of a key's file: what is longer is none.
 const KEY_BYTES_MAX: usize = 256;
 
@@ -122,22 +120,6 @@ impl Folder {
     pub(super) fn removed_activation(&self, id: &Id) -> Option<u32> {
         let text = bounded(&self.removed(id), 16).ok()?;
         core::str::from_utf8(&text).ok()?.parse().ok()
-    }
-
-    /// Since when this server belongs to no pair, as far as that was noted.
-    pub(super) fn alone_since_ms(&self) -> Option<u64> {
-        let text = bounded(&self.keys.join(ALONE), 20).ok()?;
-        core::str::from_utf8(&text).ok()?.parse().ok()
-    }
-
-    /// Notes it.
-    pub(super) fn write_alone(&self, since_ms: u64) -> Result<(), FileError> {
-        self.write(&self.keys.join(ALONE), &since_ms.to_string())
-    }
-
-    /// It belongs to one.
-    pub(super) fn remove_alone(&self) -> Result<(), FileError> {
-        self.remove(&self.keys.join(ALONE))
     }
 
     fn removed(&self, id: &Id) -> PathBuf {

@@ -6,11 +6,13 @@
 //! takes away count, too.
 
 mod folder;
+mod lookout;
 mod machine;
 mod seats;
 mod steward;
 
 pub use folder::FileError;
+pub use lookout::{HearError, Lookout};
 pub use seats::{SeatError, give_seat, release_seat, tend};
 pub use steward::Steward;
 
@@ -25,15 +27,13 @@ use crate::configuration::{Actor, Configuration};
 use crate::database::{Database, DatabaseError, LicensingRow};
 use crate::licensing::{
     InstallationId, KeyId, Licence, LicenceClock, LicenceError, PairView, Situation, Status,
-    Summary, ToldLicences, VendorKeys, Witnesses, status,
+    Summary, ToldLicences, VendorKeys, Warning, Witnesses, status,
 };
 use crate::limits::{LICENCE_CLOCK_NOTED_MS, LICENCES_MAX};
 use crate::object::{Id, NodeId};
 
 /// Where machines say who they are.
 pub const MACHINE_ID: &str = "/etc/machine-id";
-
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Why a licence is not installed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -78,8 +78,6 @@ pub struct Known {
     pub pair: Option<PairView>,
     /// What the clock shows, while it is one that is believed; else the time that was believed last.
     time_ms: u64,
-    /// Since when this server belongs to no pair; none, while it does.
-    alone_since_ms: Option<u64>,
 }
 
 /// Files that are licences for this installation, files that are refused, and the keys that both were judged by.
@@ -346,7 +344,6 @@ impl Licences {
             .collect();
         let pair = locked(&self.pair).clone();
         let time_ms = configuration.now_ms().min(latest_ms);
-        let alone_since_ms = self.note_alone(pair.is_some(), latest_ms)?;
         let status = status(&Situation {
             this: self.this,
             installed: &licences,
@@ -364,7 +361,6 @@ impl Licences {
             status,
             pair,
             time_ms,
-            alone_since_ms,
         };
         let before = self.known.swap(Arc::new(known));
         // Also that the partner is told.
@@ -376,22 +372,6 @@ impl Licences {
         }
         self.tell(&before);
         Ok(())
-    }
-
-    /// Since when this server belongs to no pair; noted, so that it is known after a restart.
-    fn note_alone(&self, is_paired: bool, latest_ms: u64) -> Result<Option<u64>, FileError> {
-        let noted_ms = self.folder.alone_since_ms();
-        if is_paired {
-            if noted_ms.is_some() {
-                self.folder.remove_alone()?;
-            }
-            return Ok(None);
-        }
-        // What lies ahead was noted before a new activation put the time right.
-        match noted_ms.filter(|noted_ms| *noted_ms <= latest_ms) {
-            None => self.folder.write_alone(latest_ms).map(|()| Some(latest_ms)),
-            noted_ms => Ok(noted_ms),
-        }
     }
 
     /// Says in the log what was not so before.
@@ -454,13 +434,17 @@ impl Licences {
 }
 
 impl Known {
-    /// A terminal that was last seen before that time is unseen for so many `days`. None, while this server cannot know: in a pair, where terminals
-    /// boot from the other one, too; for so many days after it, and after data came here without what was seen. A clock that is
-    /// ahead without a reason makes nobody unseen.
+    /// What the clock shows, while it is one that is believed; else the time that was believed last.
     #[must_use]
-    pub fn unseen_before_ms(&self, days: u16) -> Option<u64> {
-        let before_ms = self.time_ms.checked_sub(u64::from(days) * DAY_MS)?;
-        (self.alone_since_ms? <= before_ms).then_some(before_ms)
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// Whether the clock was set back.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let mut warnings = self.status.warnings.iter();
+        warnings.any(|warning| matches!(warning, Warning::ClockSetBack(_)))
     }
 
     fn nothing(this: InstallationId) -> Self {
@@ -480,7 +464,6 @@ impl Known {
             status: status(&nothing),
             pair: None,
             time_ms: 0,
-            alone_since_ms: None,
         }
     }
 }

@@ -4,9 +4,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::{Licences, tend};
+use super::{Licences, Lookout, tend};
 use crate::configuration::{Actor, Configuration};
-use crate::events::Follower;
 use crate::limits::LICENCES_LOOK;
 use crate::object::Id;
 
@@ -19,7 +18,7 @@ pub struct Steward {
 struct Shared {
     configuration: Arc<Configuration>,
     licences: Arc<Licences>,
-    follower: Arc<Follower>,
+    lookout: Arc<Lookout>,
     hears_primary: Box<dyn Fn() -> bool + Send + Sync>,
     orders: Mutex<Orders>,
     wake: Condvar,
@@ -37,14 +36,14 @@ impl Steward {
     pub fn start(
         configuration: Arc<Configuration>,
         licences: Arc<Licences>,
-        follower: Arc<Follower>,
+        lookout: Arc<Lookout>,
         hears_primary: impl Fn() -> bool + Send + Sync + 'static,
         publish: Box<dyn Fn() + Send>,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             configuration,
             licences,
-            follower,
+            lookout,
             hears_primary: Box::new(hears_primary),
             orders: Mutex::new(Orders {
                 wanted: true,
@@ -114,6 +113,7 @@ impl Shared {
 
     fn once(&self) -> Result<bool, Box<dyn std::error::Error>> {
         self.licences.refresh()?;
+        self.lookout.look()?;
         // One of the two gives the free seats, so that both do not give one to the same terminal at once; each does while they are apart.
         if (self.hears_primary)() {
             return Ok(false);
@@ -121,14 +121,11 @@ impl Shared {
         let actor = Actor::machine("licences");
         let settled = self.configuration.settle_seats(&actor)?;
         let site = self.configuration.site();
-        let known = self.licences.known();
-        let days = site.seat_days();
-        let before_ms = days.and_then(|days| known.unseen_before_ms(days));
-        let seen_ms = |id: &Id| match self.follower.book().status(id.as_str()) {
-            Ok(status) => status?.seen_ms(),
-            // What cannot be read is not unseen.
-            Err(_) => Some(u64::MAX),
+        let before_ms = match site.seat_days() {
+            Some(days) => self.lookout.unseen_before_ms(days)?,
+            None => None,
         };
+        let seen_ms = |id: &Id| self.lookout.seen_ms(id);
         Ok(tend(&self.configuration, before_ms, &seen_ms)? || settled > 0)
     }
 

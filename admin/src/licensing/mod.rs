@@ -7,6 +7,7 @@
 //! - [`status()`]: what the installed ones allow this server now, alone or in a pair.
 //! - [`LicenceClock`]: the time that they are judged by, whatever becomes of the clock.
 //! - [`Seat`]: what a terminal holds, and how two of them become one when servers merge.
+//! - [`Sightings`]: when terminals were last seen by either server, and who is unseen for a number of days.
 //!
 //! Invariants: nothing is granted beyond the entitlement that this server knows; who holds a seat keeps it, whatever
 //! happens to a licence, a clock or the other server.
@@ -16,6 +17,7 @@ mod envelope;
 mod installation;
 mod licence;
 mod seat;
+mod sightings;
 mod status;
 mod told;
 
@@ -24,6 +26,7 @@ pub use envelope::{KeyId, LicenceError, VendorKeys, sign};
 pub use installation::{InstallationId, InstallationIdError};
 pub use licence::{Licence, Product, ProductLicence, Redundancy, SCHEMA_VERSION};
 pub use seat::{Seat, SeatState};
+pub use sightings::{Moment, Sightings, Span, Told, TooManySeen};
 pub use status::{
     Count, Entitlement, GrantsNone, PairView, Situation, Standing, Status, Warning, status,
 };

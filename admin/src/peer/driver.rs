@@ -5,6 +5,7 @@ mod licences;
 mod notes;
 mod orders;
 mod replaced;
+mod sightings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,11 +30,12 @@ use super::link::{Counts, LinkStatus, Order, Settings};
 use super::pair::{Pair, PairFile, Partner};
 use super::pairing::{Introduction, PairingError};
 use super::replaced::Heard;
-use super::told::{Telling, Told, ToldFile};
+use super::sightings::{Hearer, Teller};
+use super::told::{Telling, Told, ToldFile, is_beside};
 use crate::backup::Backups;
 use crate::configuration::Configuration;
 use crate::events::EventRow;
-use crate::licences::Licences;
+use crate::licences::{Licences, Lookout};
 use crate::limits::{
     DIAL_AGAIN_MAX, DIAL_AGAIN_MIN, DIAL_AGAIN_REFUSED, HANDSHAKES_MAX, IMAGES_LOOKED_AT,
     LICENCES_LOOK, LINK_LINGERS, OLD_DELETES_LOOKED_AT, REPLACED_EVENTS,
@@ -75,6 +77,7 @@ pub(super) struct Driver {
     settings: Settings,
     configuration: Arc<Configuration>,
     licences: Arc<Licences>,
+    lookout: Arc<Lookout>,
     backups: Arc<Backups>,
     host: Server,
     key: NodeKey,
@@ -98,6 +101,11 @@ pub(super) struct Driver {
     offered: Vec<String>,
     /// How often it told of its licences, of late.
     tellings: u32,
+    /// Who was seen when: told to the other server while it listens, and heard of it.
+    sightings: (Teller, Hearer),
+    sightings_at: Instant,
+    /// By which clock it was told last.
+    sightings_by: Option<(u64, Instant)>,
 
     start: Instant,
     session: Option<Session>,
@@ -130,7 +138,12 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         (settings, host): (Settings, Server),
-        (configuration, licences, backups): (Arc<Configuration>, Arc<Licences>, Arc<Backups>),
+        (configuration, licences, lookout, backups): (
+            Arc<Configuration>,
+            Arc<Licences>,
+            Arc<Lookout>,
+            Arc<Backups>,
+        ),
         (key, file, pair): (NodeKey, PairFile, Pair),
         (status, changed): (Arc<ArcSwap<LinkStatus>>, Arc<Notify>),
         (tells, desk): (Tells, Arc<Desk>),
@@ -143,6 +156,7 @@ impl Driver {
             settings,
             configuration,
             licences,
+            lookout,
             backups,
             host,
             key,
@@ -160,6 +174,9 @@ impl Driver {
             licences_due: false,
             offered: Vec::new(),
             tellings: 0,
+            sightings: Default::default(),
+            sightings_at: now,
+            sightings_by: None,
             start: now,
             session: None,
             connection: None,
@@ -205,6 +222,8 @@ impl Driver {
                     let now = self.now();
                     if Telling::is_one(&message) {
                         self.hear_licences(&message);
+                    } else if is_beside(&message) {
+                        self.hear_sightings(&message);
                     } else if let Some(session) = &mut self.session {
                         session.handle(now, &message, &mut self.host);
                     }
@@ -270,6 +289,7 @@ impl Driver {
             images,
             self.ends.map(|(at, _)| at),
             self.dials_replaced().then_some(self.replaced_at),
+            self.tells_sightings_at(),
             Some(self.deletes_at),
         ];
         times.into_iter().flatten().min().unwrap_or(self.deletes_at)
@@ -361,6 +381,7 @@ impl Driver {
         if self.session.is_some() && (time >= self.images_at || self.host.has_lost()) {
             self.images_at = time + IMAGES_LOOKED_AT;
             self.tellings = 0;
+            self.sightings.1.heard = 0;
             self.want_missing();
         }
         if time >= self.licences_at {
@@ -428,6 +449,7 @@ impl Driver {
             }
         }
         self.tell_licences();
+        self.tell_sightings();
         let mut came = false;
         while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
             came |= matches!(event, Event::Applied { .. } | Event::Fetched(_));

@@ -7,6 +7,7 @@ use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::key::{NodeKey, PublicKey};
@@ -27,6 +28,8 @@ pub(super) enum Established {
     Link {
         key: PublicKey,
         stream: Box<dyn Stream>,
+        /// It listens to who was seen here.
+        listens: bool,
     },
     /// A connection to one that was replaced.
     Replaced {
@@ -200,11 +203,16 @@ impl Reception {
             let stream = start.into_stream(config).await?;
             let key = key_of(stream.get_ref().1.peer_certificates());
             let key = key.ok_or(PairingError::Malformed)?;
+            let listens = tls::listens(stream.get_ref().1.alpn_protocol());
             let stream = Box::new(stream);
             return Ok(Some(match purpose {
                 Purpose::Manual => Established::Manual { stream },
                 Purpose::Overwrite => Established::Overwrite { key, stream },
-                _ if Some(&key) == self.partner.as_ref() => Established::Link { key, stream },
+                _ if Some(&key) == self.partner.as_ref() => Established::Link {
+                    key,
+                    stream,
+                    listens,
+                },
                 _ => Established::Replaced { key, stream },
             }));
         }
@@ -251,10 +259,11 @@ impl Reception {
 
 /// Connects to the other server.
 pub(super) async fn dial(key: NodeKey, partner: PublicKey, address: String) -> Established {
-    match connect(&key, &partner, &address, Purpose::Link).await {
+    match connected(&key, &partner, &address, Purpose::Link).await {
         Ok(stream) => Established::Link {
             key: partner,
-            stream,
+            listens: tls::listens(stream.get_ref().1.alpn_protocol()),
+            stream: Box::new(stream),
         },
         Err(error) => Established::Failed(error.to_string()),
     }
@@ -278,6 +287,16 @@ pub(super) async fn connect(
     address: &str,
     purpose: Purpose,
 ) -> Result<Box<dyn Stream>, Unconnected> {
+    let stream = connected(key, partner, address, purpose).await?;
+    Ok(Box::new(stream))
+}
+
+async fn connected(
+    key: &NodeKey,
+    partner: &PublicKey,
+    address: &str,
+    purpose: Purpose,
+) -> Result<TlsStream<TcpStream>, Unconnected> {
     let other = |why: &dyn core::fmt::Display| Unconnected::Other(address.into(), why.to_string());
     let dialing = async {
         let stream = TcpStream::connect(address).await;
@@ -294,8 +313,7 @@ pub(super) async fn connect(
         })
     };
     let dialed = tokio::time::timeout(PEER_HANDSHAKE_WAIT, dialing).await;
-    let stream = dialed.map_err(|_| other(&"no answer"))??;
-    Ok(Box::new(stream))
+    dialed.map_err(|_| other(&"no answer"))?
 }
 
 /// Proves to the server at `address` to have the code that it shows, and is told who that is.

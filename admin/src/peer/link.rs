@@ -25,8 +25,9 @@ use super::pair::{Pair, PairFile, Partner, Role};
 use super::pairing::{Code, PairingError};
 use crate::backup::Backups;
 use crate::configuration::{Actor, Configuration};
+use crate::database::DatabaseError;
 use crate::events::EventRow;
-use crate::licences::Licences;
+use crate::licences::{Licences, Lookout};
 use crate::licensing::Agreement;
 use crate::limits::LINK_ORDERS_MAX;
 
@@ -51,6 +52,9 @@ pub enum LinkError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The events cannot be read or written.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// The books cannot be read.
     #[error("{0}")]
     Host(#[from] daybreak_sync::host::HostError),
@@ -156,7 +160,7 @@ impl Link {
     pub fn start(
         settings: Settings,
         configuration: Arc<Configuration>,
-        licences: Arc<Licences>,
+        (licences, lookout): (Arc<Licences>, Arc<Lookout>),
         backups: Arc<Backups>,
         published: impl Fn() + Send + Sync + 'static,
         noticed: impl Fn(EventRow) + Send + 'static,
@@ -165,6 +169,7 @@ impl Link {
         let key = NodeKey::open(&keys)?;
         let file = PairFile::of(&keys);
         let pair = file.read()?;
+        lookout.place(pair.partner_key().as_deref())?;
         let host = Server::new(Arc::clone(&configuration), Store::open(&settings.data)?);
         let changed = Arc::new(Notify::new());
         let waker = Arc::clone(&changed);
@@ -197,7 +202,7 @@ impl Link {
                 runtime.block_on(async move {
                     let driver = Driver::new(
                         (settings, host),
-                        (configuration, licences, backups),
+                        (configuration, licences, lookout, backups),
                         (key, file, pair),
                         shared,
                         (tells, desk),

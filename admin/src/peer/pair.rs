@@ -79,6 +79,13 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// What the other server is known by, as text.
+    #[must_use]
+    pub fn partner_key(&self) -> Option<String> {
+        let partner = self.partner.as_ref();
+        partner.map(|partner| partner.key.fingerprint())
+    }
+
     /// The one that has this key and was replaced.
     #[must_use]
     pub fn replaced(&self, key: &PublicKey) -> Option<&Partner> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::connection::{Connection, Incoming};
 use super::handshake::Stream;
 use super::host::Server;
-use super::told::Telling;
+use super::told::is_beside;
 use crate::configuration::Configuration;
 use crate::limits::{REPLACED_LASTS, REPLACED_OBJECTS_MAX};
 
@@ -78,7 +78,7 @@ pub(super) async fn hear(
                 .min(REPLACED_LASTS);
         tokio::select! {
             arrived = connection.incoming.recv() => match arrived {
-                Some(Incoming::Message(message)) if Telling::is_one(&message) => {}
+                Some(Incoming::Message(message)) if is_beside(&message) => {}
                 Some(Incoming::Message(message)) => session.handle(now(), &message, &mut host),
                 Some(Incoming::Ended(_)) | None => return,
             },

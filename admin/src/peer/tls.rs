@@ -62,6 +62,21 @@ impl Purpose {
             Purpose::Listing => b"daybreak-listing/1",
         }
     }
+
+    /// The names of it that are spoken, the best first.
+    fn protocols(self) -> Vec<Vec<u8>> {
+        let better = (self == Purpose::Link).then_some(LINK_AND_SIGHTINGS);
+        let all = better.into_iter().chain([self.protocol()]);
+        all.map(<[u8]>::to_vec).collect()
+    }
+}
+
+/// A link on which both also tell each other who was seen. Whoever speaks it offers the plain one, too, which is what an older server takes.
+const LINK_AND_SIGHTINGS: &[u8] = b"daybreak-link+seen/1";
+
+/// Whether the other one listens to who was seen here, by the protocol that both have agreed on.
+pub(super) fn listens(agreed: Option<&[u8]>) -> bool {
+    agreed == Some(LINK_AND_SIGHTINGS)
 }
 
 /// Which key the other may have.
@@ -107,7 +122,7 @@ pub(super) fn client(
             Arc::clone(&key.certified),
         )));
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![purpose.protocol().to_vec()];
+    config.alpn_protocols = purpose.protocols();
     Ok(Arc::new(config))
 }
 
@@ -126,7 +141,7 @@ pub(super) fn server(
             Arc::clone(&key.certified),
         )));
     config.send_tls13_tickets = 0;
-    config.alpn_protocols = vec![purpose.protocol().to_vec()];
+    config.alpn_protocols = purpose.protocols();
     Ok(Arc::new(config))
 }
 
@@ -270,8 +285,11 @@ mod tests {
 
     use super::*;
 
-    /// What the server makes of everything that this client says.
-    fn shake_hands(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Result<(), Error> {
+    /// What the server makes of everything that this client says; and whether each listens, in the end.
+    fn shake_hands(
+        client: Arc<ClientConfig>,
+        server: Arc<ServerConfig>,
+    ) -> Result<[bool; 2], Error> {
         let mut client = ClientConnection::new(client, server_name())?;
         let mut server = ServerConnection::new(server)?;
         while client.is_handshaking() || server.is_handshaking() {
@@ -288,7 +306,38 @@ mod tests {
             client.read_tls(&mut &wire[..]).expect("memory");
             client.process_new_packets()?;
         }
-        Ok(())
+        Ok([
+            listens(client.alpn_protocol()),
+            listens(server.alpn_protocol()),
+        ])
+    }
+
+    #[test]
+    fn who_was_seen_is_told_between_two_that_listen_and_an_older_server_is_linked_as_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = NodeKey::open(folder.path()).expect("a key");
+        let older = || vec![b"daybreak-link/1".to_vec()];
+        for (ours, theirs, both_listen) in [
+            (false, false, true),
+            (true, false, false),
+            (false, true, false),
+        ] {
+            let mut client = client(&key, Trust::Any, Purpose::Link).expect("TLS");
+            let mut server = server(&key, Trust::Any, Purpose::Link).expect("TLS");
+            if ours {
+                Arc::make_mut(&mut client).alpn_protocols = older();
+            }
+            if theirs {
+                Arc::make_mut(&mut server).alpn_protocols = older();
+            }
+            assert_eq!(shake_hands(client, server), Ok([both_listen; 2]));
+        }
+        // Nor does one listen that is met for another purpose.
+        for purpose in Purpose::ALL.into_iter().filter(|one| *one != Purpose::Link) {
+            let client = client(&key, Trust::Any, purpose).expect("TLS");
+            let server = server(&key, Trust::Any, purpose).expect("TLS");
+            assert_eq!(shake_hands(client, server), Ok([false; 2]));
+        }
     }
 
     #[test]
@@ -297,7 +346,7 @@ mod tests {
         let key = NodeKey::open(folder.path()).expect("a key");
         let server = server(&key, Trust::Any, Purpose::Link).expect("TLS");
         let modern = client(&key, Trust::Any, Purpose::Link).expect("TLS");
-        assert_eq!(shake_hands(modern, Arc::clone(&server)), Ok(()));
+        assert_eq!(shake_hands(modern, Arc::clone(&server)), Ok([true; 2]));
         let provider = Arc::new(ring::default_provider());
         let verifier = Arc::new(Verifier::new(Trust::Any, &provider));
         let old = ClientConfig::builder_with_provider(provider)

@@ -17,12 +17,37 @@ use crate::licences::Licences;
 use crate::licensing::{InstallationId, PairView, ToldLicences};
 use crate::limits::{LICENCE_BYTES_MAX, LICENCES_MAX, LINK_LICENCES_BYTES_MAX};
 
-/// What no message of a session is.
-const WHAT: u8 = 0x80;
+/// What no message of a session is: this bit says that it is told beside it.
+const BESIDE: u8 = 0x80;
+/// What is told of licences.
+const WHAT: u8 = BESIDE;
 /// The version of what is in it.
 const VERSION: u16 = 2;
 /// Length, version and what it is.
 const HEAD: usize = 7;
+
+/// Whether it is no message of a session, but told beside it.
+pub(super) fn is_beside(message: &[u8]) -> bool {
+    message.get(HEAD - 1).is_some_and(|what| what & BESIDE != 0)
+}
+
+/// A message that is told beside the session.
+pub(super) fn message(version: u16, what: u8, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len() + HEAD - 4).expect("bounded");
+    let mut message = length.to_be_bytes().to_vec();
+    message.extend_from_slice(&version.to_be_bytes());
+    message.push(what);
+    message.extend_from_slice(content);
+    message
+}
+
+/// The version, what it is, and what is in it.
+pub(super) fn parts(message: &[u8]) -> (u16, u8, &[u8]) {
+    let version = message.get(4..6).and_then(|octets| octets.try_into().ok());
+    let version = u16::from_be_bytes(version.unwrap_or_default());
+    let what = message.get(HEAD - 1).copied().unwrap_or_default();
+    (version, what, message.get(HEAD..).unwrap_or_default())
+}
 
 /// Why it is not listened to.
 #[derive(Debug, thiserror::Error)]
@@ -64,25 +89,19 @@ impl Telling {
 
     pub(super) fn to_message(&self) -> Vec<u8> {
         let content = serde_json::to_vec(self).expect("text keys and plain values");
-        let length = u32::try_from(content.len() + HEAD - 4).expect("bounded by what is installed");
-        let mut message = length.to_be_bytes().to_vec();
-        message.extend_from_slice(&VERSION.to_be_bytes());
-        message.push(WHAT);
-        message.extend_from_slice(&content);
-        message
+        message(VERSION, WHAT, &content)
     }
 
     /// Reads a whole message.
     pub(super) fn read(message: &[u8]) -> Result<Self, TellingError> {
-        let version = message.get(4..6).and_then(|octets| octets.try_into().ok());
-        let version = u16::from_be_bytes(version.unwrap_or_default());
+        let (version, _, content) = parts(message);
         if version != VERSION {
             return Err(TellingError::Version(version));
         }
         if message.len() > LINK_LICENCES_BYTES_MAX {
             return Err(TellingError::TooMuch);
         }
-        let telling: Telling = serde_json::from_slice(message.get(HEAD..).unwrap_or_default())?;
+        let telling: Telling = serde_json::from_slice(content)?;
         let fits = telling.licences.is_bounded()
             && telling.files.len() <= LICENCES_MAX
             && telling
@@ -239,6 +258,10 @@ mod tests {
         assert!(Telling::is_one(&message));
         assert_eq!(Telling::read(&message).expect("read"), telling());
         assert!(!Telling::is_one(&[0, 0, 0, 3, 0, 1, 1]));
+        // What a later version tells beside the session is no message of it either.
+        let later = super::message(9, 0xff, b"");
+        assert!(is_beside(&later) && !Telling::is_one(&later));
+        assert!(!is_beside(&[0, 0, 0, 3, 0, 1, 1]));
     }
 
     #[test]

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use daybreak_admin::events::Follower;
 use daybreak_admin::kind::{Body, Kind};
-use daybreak_admin::licences::{Licences, give_seat, tend};
+use daybreak_admin::licences::{Licences, Lookout, give_seat, tend};
 use daybreak_admin::licensing::{
-    Count, Entitlement, PairView, Redundancy, Seat, SeatState, VendorKeys, sign,
+    Count, Entitlement, PairView, Redundancy, Seat, SeatState, Span, Told, VendorKeys, sign,
 };
 use daybreak_admin::object::Id;
 use daybreak_sync::policy::Role;
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::support::vendor::{DAY_MS, id, key, licence_for};
-use crate::support::{Site, actor, mac};
+use crate::support::{Site, actor, mac, until};
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -171,20 +172,36 @@ fn merge(servers: &mut [Server; 2]) {
 /// A site whose licences are looked at as its administration does.
 struct Watched {
     site: Site,
-    licences: Licences,
+    licences: Arc<Licences>,
+    follower: Arc<Follower>,
+    lookout: Lookout,
 }
 
 impl Watched {
     fn of(site: Site) -> Self {
         let dir = site.dir.path();
         let configuration = Arc::clone(&site.configuration);
-        let licences = Licences::open(dir, &dir.join("machine-id"), configuration).expect("opened");
-        Watched { site, licences }
+        let licences = Licences::open(dir, &dir.join("machine-id"), Arc::clone(&configuration));
+        let licences = Arc::new(licences.expect("opened"));
+        let follower = Follower::start(dir, Arc::clone(&configuration), Box::new(|| {}));
+        let follower = Arc::new(follower.expect("a thread"));
+        let lookout = Lookout::open(configuration, Arc::clone(&licences), Arc::clone(&follower));
+        Watched {
+            lookout: lookout.expect("opened"),
+            site,
+            licences,
+            follower,
+        }
     }
 
     fn restarted(self) -> Self {
-        let Watched { site, licences } = self;
-        drop(licences);
+        let Watched {
+            site,
+            licences,
+            follower,
+            lookout,
+        } = self;
+        drop((lookout, follower, licences));
         Watched::of(site.restarted())
     }
 
@@ -219,15 +236,37 @@ impl Watched {
         self.licences
             .set_pair(paired.then_some(view))
             .expect("said");
+        self.lookout.place(paired.then_some("b")).expect("kept");
+    }
+
+    /// The other server tells all: it knows who was seen there since its beginning, and that one terminal was now.
+    fn hear(&self, seen: &Id) {
+        let told = Told {
+            is_whole: true,
+            span: Some(Span {
+                since_ms: u64::MAX,
+                until_ms: 0,
+            }),
+            seen: BTreeMap::from([(seen.clone(), 0)]),
+        };
+        self.lookout.hear(told).expect("kept");
     }
 
     /// So many days go by, and the terminals `seen` boot here at their end; who holds a seat then, where thirty days are set.
     fn after(&self, days: u64, seen: &[&Id]) -> Vec<Id> {
         self.site.clock.pass(days * DAY_MS);
         let now_ms = self.site.configuration.now_ms();
-        let seen_ms = |id: &Id| seen.contains(&id).then_some(now_ms);
+        let seen_ms = |id: &Id| {
+            let here_ms = seen.contains(&id).then_some(now_ms);
+            here_ms.max(self.lookout.seen_ms(id))
+        };
         self.licences.refresh().expect("looked at");
-        let before_ms = self.licences.known().unseen_before_ms(30);
+        self.lookout.look().expect("kept");
+        until("the events to be read", || {
+            let running_ms = self.site.configuration.running_ms();
+            (self.follower.read_ago_ms(running_ms)? < 1000).then_some(())
+        });
+        let before_ms = self.lookout.unseen_before_ms(30).expect("read");
         tend(&self.site.configuration, before_ms, &seen_ms).expect("tended");
         let site = self.site.configuration.site();
         let terminals = site.table(Kind::Terminal).objects();
@@ -240,7 +279,7 @@ impl Watched {
 }
 
 #[test]
-fn a_terminal_that_boots_from_the_other_server_keeps_its_seat_and_a_server_alone_counts_from_when_it_was()
+fn a_terminal_that_boots_from_the_other_server_keeps_its_seat_and_makes_room_only_when_both_know_it_unseen()
  {
     let site = Site::new();
     site.clock.set(1_700_000_000_000);
@@ -275,13 +314,15 @@ fn a_terminal_that_boots_from_the_other_server_keeps_its_seat_and_a_server_alone
         .clock
         .set(1_700_000_000_000 + (400 + 400 + 29) * DAY_MS);
     assert_eq!(watched.after(0, &[]), holders);
-    // Nor does one that was behind.
+    // One that was behind begins the days anew when it is put right: what was seen meanwhile was noted too early.
     watched.site.clock.set(1_600_000_000_000);
     assert_eq!(watched.after(0, &[]), holders);
     watched
         .site
         .clock
         .set(1_700_000_000_000 + (400 + 400 + 29) * DAY_MS);
+    assert_eq!(watched.after(2, &[]), holders);
+    assert_eq!(watched.after(30, &[]), holders);
     // Nine of them have booted here when the time is over: the tenth makes room.
     let seen: Vec<&Id> = holders[1..].iter().collect();
     let now = watched.after(2, &seen);
@@ -289,12 +330,23 @@ fn a_terminal_that_boots_from_the_other_server_keeps_its_seat_and_a_server_alone
     assert!(!now.contains(&holders[0]));
     assert!(now.contains(&ids[10]));
 
-    // A new partner: nobody waits in vain, and nobody loses a seat to it.
+    // A new partner: nobody loses a seat to it before it tells who booted there.
     watched.pair(true);
     assert_eq!(watched.after(400, &[]), now);
+    // The tenth waits again, and one of those that were not seen here for so long was seen there.
+    let seen_there = &now[3];
+    watched.hear(seen_there);
+    let told = watched.after(0, &[]);
+    assert_eq!(told.len(), 10);
+    assert!(told.contains(seen_there) && told.contains(&holders[0]));
+    // It falls silent, and nobody else does, also after a restart; the pair ends, and only what is new counts.
+    assert_eq!(watched.after(400, &[]), told);
+    let watched = watched.restarted();
+    watched.pair(true);
+    assert_eq!(watched.after(0, &[]), told);
     watched.pair(false);
-    assert_eq!(watched.after(29, &[]), now);
-    assert_ne!(watched.after(2, &[]), now);
+    assert_eq!(watched.after(30, &[]), told);
+    assert_ne!(watched.after(2, &[]), told);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::super::key::PublicKey;
 use super::super::pair::Partner;
 use super::super::pairing::{Introduction, PairingError};
 use super::super::questions::serve;
+use super::super::sightings::Teller;
 use super::Driver;
 use crate::limits::DIAL_AGAIN_MAX;
 
@@ -40,7 +41,11 @@ impl Driver {
 
     pub(super) fn take_established(&mut self, outcome: Established) {
         match outcome {
-            Established::Link { key, stream } => self.connect(&key, stream),
+            Established::Link {
+                key,
+                stream,
+                listens,
+            } => self.connect(&key, stream, listens),
             Established::Replaced { key, stream } => self.hear_replaced(key, stream),
             Established::Manual { stream } => match Store::open(&self.settings.data) {
                 Ok(store) => {
@@ -82,7 +87,7 @@ impl Driver {
         }
     }
 
-    fn connect(&mut self, key: &PublicKey, stream: Box<dyn Stream>) {
+    fn connect(&mut self, key: &PublicKey, stream: Box<dyn Stream>, listens: bool) {
         let dialed = std::mem::take(&mut self.dialing);
         let partner = self.pair.partner.as_ref();
         // It may have been un-paired meanwhile; and an order of this side's own does not replace what the other has made.
@@ -94,6 +99,8 @@ impl Driver {
         self.disconnect(None);
         self.connection = Some(Connection::start(stream));
         (self.telling, self.licences_due) = (None, true);
+        self.sightings.0 = Teller::new(listens);
+        self.sightings.1.begin_anew();
         self.counts.connections += 1;
         self.trouble = None;
         let now = self.now();

@@ -21,6 +21,9 @@ impl Driver {
         if take_place(&keys, server, (&self.pair, told), automatic) {
             (self.tells.published)();
         }
+        if let Err(error) = self.lookout.place(self.pair.partner_key().as_deref()) {
+            tracing::error!(%error, "who the other server is cannot be kept beside the events yet");
+        }
     }
 
     /// The other server is told, if there is something new and room for it.

@@ -13,12 +13,13 @@ use daybreak_sync::{
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 use crate::configuration::Edit;
 use crate::edge::Machine;
+use crate::events::Follower;
 use crate::kind::{self, Kind};
 use crate::licences::MACHINE_ID;
 use crate::peer::handshake::{Stream, connect};
@@ -56,6 +57,13 @@ impl Side {
         );
         let configuration = Arc::new(configuration.expect("a database"));
         let licences = Licences::open(&data, Path::new(MACHINE_ID), Arc::clone(&configuration));
+        let licences = Arc::new(licences.expect("no licences"));
+        let follower = Follower::start(&data, Arc::clone(&configuration), Box::new(|| {}));
+        let lookout = Lookout::open(
+            Arc::clone(&configuration),
+            Arc::clone(&licences),
+            Arc::new(follower.expect("a thread")),
+        );
         let publisher = Publisher::start(Arc::clone(&configuration), store());
         let backups = Backups::open(
             Arc::clone(&configuration),
@@ -73,7 +81,7 @@ impl Side {
                 silence: SILENCE,
             },
             Arc::clone(&configuration),
-            Arc::new(licences.expect("no licences")),
+            (licences, Arc::new(lookout.expect("a database"))),
             Arc::new(backups.expect("a folder")),
             || {},
             move |row| kept.lock().expect("no panic").push(row),
@@ -167,7 +175,11 @@ async fn greeted(side: &Side, theirs: &NodeKey) -> (Box<dyn Stream>, Frames) {
     let address = until(|| side.link.status().listening).await.to_string();
     let ours = side.key.public();
     let stream = connect(theirs, ours, &address, Purpose::Link).await;
-    let (mut stream, mut frames) = (stream.expect("the right key"), Frames::default());
+    greeted_by(side, stream.expect("the right key")).await
+}
+
+async fn greeted_by(side: &Side, mut stream: Box<dyn Stream>) -> (Box<dyn Stream>, Frames) {
+    let mut frames = Frames::default();
     say(&mut stream, &hello().encode(1)).await;
     heard((&mut stream, &mut frames), |message| {
         matches!(message, Message::Hello(_)).then_some(())
@@ -203,6 +215,54 @@ fn s14_a_frame_of_another_version_within_a_connection_is_told_to_both_and_the_ne
     let noticed = side.noticed.lock().expect("no panic");
     let mut told = noticed.iter().map(|row| &row.details["what"]);
     assert!(told.any(|what| what == "incompatible-version"));
+}
+
+/// What this server says before its first sign of life, by what each message is.
+async fn said((mut stream, mut frames): (Box<dyn Stream>, Frames)) -> Vec<u8> {
+    let ping = Message::Ping { wall_ms: 0 }.encode(1)[6];
+    let mut kinds = Vec::new();
+    while kinds.last() != Some(&ping) {
+        let frame = next_frame(&mut stream, &mut frames).await.expect("frames");
+        kinds.push(frame.expect("it goes on")[6]);
+    }
+    kinds
+}
+
+#[test]
+fn s14_an_older_server_is_not_told_who_was_seen_and_what_one_tells_wrongly_ends_no_session() {
+    const SIGHTINGS: u8 = 0x81;
+    let theirs = key();
+    let side = Side::new(&Pair {
+        partner: Some(partner(&theirs, "127.0.0.1:9".into())),
+        ..Pair::default()
+    });
+    run(async {
+        let address = until(|| side.link.status().listening).await;
+        let trust = Trust::Known(vec![side.key.public().clone()]);
+        let mut older = tls::client(&theirs, trust, Purpose::Link).expect("TLS");
+        Arc::make_mut(&mut older).alpn_protocols = vec![b"daybreak-link/1".to_vec()];
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        let connecting = TlsConnector::from(older).connect(tls::server_name(), stream);
+        let older = Box::new(connecting.await.expect("the right key"));
+        let told = said(greeted_by(&side, older).await).await;
+        assert!(!told.contains(&SIGHTINGS), "{told:?}");
+
+        let (mut stream, frames) = greeted(&side, &theirs).await;
+        let wrong = [
+            vec![0, 0, 0, 3, 0, 1, SIGHTINGS],
+            vec![0, 0, 0, 5, 0, 1, SIGHTINGS, b'{', b'}'],
+            vec![0, 0, 0, 3, 0, 7, SIGHTINGS],
+            vec![0, 0, 0, 3, 0, 1, 0x82],
+        ];
+        for frame in wrong {
+            say(&mut stream, &frame).await;
+        }
+        let told = said((stream, frames)).await;
+        assert!(told.contains(&SIGHTINGS), "{told:?}");
+        let refuses =
+            |state: &State| matches!(state, State::IncompatibleVersion | State::Refused(_));
+        assert!(side.state().is_some_and(|state| !refuses(&state)));
+    });
 }
 
 #[test]
