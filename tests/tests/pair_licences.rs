@@ -1,6 +1,8 @@
 //! The licence decides what a pair does, on the real programs: told over the link, given to the other server, and the same on both
 //! when they are parted.
 
+#[path = "pair_licences/ended.rs"]
+mod ended;
 #[path = "pair_licences/unseen.rs"]
 mod unseen;
 
