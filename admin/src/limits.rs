@@ -296,6 +296,8 @@ pub const LINK_LICENCES_TOLD_MAX: u32 = 64;
 pub const MANUAL_SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Characters of who has ordered something on another server. Beyond it: cut off.
 pub const ACTOR_CHARS_MAX: usize = 200;
+/// How exactly it is noted when both servers last held the same.
+pub const IN_SYNC_NOTED_MS: u64 = 60_000;
 /// Servers that only manual synchronization is done with. Beyond it: refused.
 pub const LISTED_MAX: usize = 16;
 /// Differences of a plan that are listed. Beyond it: counted only.

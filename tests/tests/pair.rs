@@ -94,6 +94,8 @@ fn each_is_changed_while_the_other_is_down_and_both_are_the_same_afterwards() {
     let two = a.api().create("/api/v1/terminals", &terminal("two", 2));
     a.stop();
     b.start();
+    // The other one is away, and it is known since when.
+    assert!(b.status()["last_in_sync_ms"].is_u64(), "{}", b.status());
     b.api()
         .send(
             "PUT",
@@ -340,6 +342,7 @@ fn s10_a_replaced_server_that_returns_is_told_so_and_its_late_edits_are_conflict
 
         b.start();
         b.wait_for_state("refused");
+        assert!(b.status()["last_in_sync_ms"].is_u64(), "{}", b.status());
         let message = b.status()["message"].clone();
         let message = message.as_str().expect("a message");
         assert!(message.contains("Un-pair"), "{message}");

@@ -25,6 +25,7 @@ use super::connection::{Connection, Incoming};
 use super::desk::Desk;
 use super::handshake::{Established, Shown, Tie};
 use super::host::Server;
+use super::in_sync::InSync;
 use super::key::{NodeKey, PublicKey};
 use super::link::{Counts, LinkStatus, Order, Settings};
 use super::pair::{Pair, PairFile, Partner};
@@ -92,6 +93,7 @@ pub(super) struct Driver {
     /// What the other server told last of its licences, and where that is kept.
     told_of_licences: Option<Told>,
     told_file: ToldFile,
+    in_sync: InSync,
     /// Whether operators were told last that both have the same licences.
     told_of_agreement: Option<bool>,
     /// What it was told of the licences of this one, by this connection; it may have to be told more.
@@ -150,7 +152,8 @@ impl Driver {
     ) -> Self {
         let now = Instant::now();
         let told_of_agreement = licences.known().status.agreement.agrees();
-        let told_file = ToldFile::of(&settings.data.join("keys"));
+        let keys = settings.data.join("keys");
+        let (told_file, in_sync) = (ToldFile::of(&keys), InSync::of(&keys));
         let wanted = configuration.site().synchronization().enabled;
         let mut driver = Driver {
             settings,
@@ -163,6 +166,7 @@ impl Driver {
             file,
             told_of_licences: told_file.read(&pair),
             told_file,
+            in_sync,
             pair,
             status,
             changed,
@@ -323,7 +327,12 @@ impl Driver {
             return;
         }
         match Session::new(self.config(), &mut self.host) {
-            Ok(session) => self.session = Some(session),
+            Ok(mut session) => {
+                if let Some(at_ms) = self.in_sync.read(&self.pair) {
+                    session.was_in_sync(at_ms);
+                }
+                self.session = Some(session);
+            }
             Err(error) => self.trouble = Some(error.to_string()),
         }
         let now = Instant::now();
@@ -478,6 +487,7 @@ impl Driver {
     }
 
     fn show(&mut self) {
+        self.note_in_sync(false);
         let session = self.session.as_ref().map(Session::status);
         let connected = self.connection.is_some();
         let licences = self.licences.known().status.agreement.clone();
@@ -495,12 +505,20 @@ impl Driver {
         }));
     }
 
+    fn note_in_sync(&mut self, soon: bool) {
+        let last = self.session.as_ref().and_then(Session::last_in_sync_ms);
+        if let Some(at_ms) = last {
+            self.in_sync.note(&self.pair, at_ms, soon);
+        }
+    }
+
     fn listening(&self) -> Option<SocketAddr> {
         self.listener.as_ref()?.local_addr().ok()
     }
 
     fn disconnect(&mut self, why: Option<String>) {
         if self.connection.take().is_some() {
+            self.note_in_sync(true);
             self.trouble = why;
             self.dial_at = Instant::now() + self.dial_wait;
             self.dial_wait = (self.dial_wait * 2).min(DIAL_AGAIN_MAX);

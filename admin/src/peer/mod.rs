@@ -8,6 +8,7 @@ mod desk;
 mod driver;
 mod handshake;
 pub mod host;
+mod in_sync;
 pub mod key;
 pub mod link;
 pub mod manual;

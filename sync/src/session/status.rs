@@ -149,6 +149,17 @@ impl Session {
         }
     }
 
+    /// When both last held the same, in milliseconds since 1970.
+    #[must_use]
+    pub fn last_in_sync_ms(&self) -> Option<u64> {
+        self.last_in_sync_ms
+    }
+
+    /// That was before this session: in an earlier process.
+    pub fn was_in_sync(&mut self, at_ms: u64) {
+        self.last_in_sync_ms = self.last_in_sync_ms.or(Some(at_ms));
+    }
+
     /// How the pair stands.
     #[must_use]
     pub fn state(&self) -> State {
