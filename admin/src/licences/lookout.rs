@@ -165,7 +165,11 @@ impl Lookout {
     fn change(&self, change: impl FnOnce(&mut Sightings) -> bool) -> Result<(), DatabaseError> {
         let mut kept = self.locked();
         kept.is_stale |= change(&mut kept.sightings);
-        kept.write(&self.follower.book())
+        match kept.is_stale {
+            true => kept.write(&self.follower.book()),
+            // Whoever reads the events now is not waited for.
+            false => Ok(()),
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Kept> {
@@ -175,11 +179,9 @@ impl Lookout {
 
 impl Kept {
     fn write(&mut self, book: &Book) -> Result<(), DatabaseError> {
-        if self.is_stale {
-            let body = serde_json::to_string(&self.sightings).expect("text keys and plain values");
-            book.put_sightings(&body)?;
-            self.is_stale = false;
-        }
+        let body = serde_json::to_string(&self.sightings).expect("text keys and plain values");
+        book.put_sightings(&body)?;
+        self.is_stale = false;
         Ok(())
     }
 }
