@@ -4,11 +4,13 @@
 //! catalog protects its images while it is published, while a reader holds it, and for the retention time after
 //! the next one was written. An image that no such catalog names goes when it is itself older than the retention
 //! time. So nothing has to be updated when a name is removed, and no crash can lose track. Images that are named outside of
-//! catalogs, by what an operator may still choose, are said by the caller.
+//! catalogs, by what an operator may still choose, are said by the caller. The whole catalog that one which stays is told from stays
+//! with it, and protects nothing by that.
 //!
 //! A wrong clock makes this early or late, never unsafe: what is published or held stays at any time.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::disk::{Disk, FileKind};
@@ -115,9 +117,9 @@ impl<D: Disk> Store<D> {
     }
 
     /// Removes those of `redundant` that are not among the newest catalogs: who publishes often would fill the disk. What
-    /// a catalog that stays is told from stays too, and so do the newest whole ones. What cannot be removed now is left to a
-    /// collection.
-    pub(crate) fn thin(&self, redundant: &mut Vec<Generation>) {
+    /// a catalog that stays is told from stays too, and so do the newest whole ones; `base` is what the newest is told from. What cannot be
+    /// removed now is left to a collection.
+    pub(crate) fn thin(&self, redundant: &mut Vec<Generation>, base: Option<Generation>) {
         let Ok(found) = publish::generations(&self.disk) else {
             return;
         };
@@ -133,7 +135,8 @@ impl<D: Disk> Store<D> {
             Some((*generation, kind))
         });
         // Newest first: what others are told from is older than they are.
-        let (mut needed, mut whole) = (BTreeSet::new(), 0);
+        let mut needed: BTreeSet<Generation> = base.into_iter().collect();
+        let mut whole = 0;
         for (generation, kind) in kinds {
             let is_new_whole = kind == Kind::Whole && whole < WHOLE_CATALOGS_KEPT;
             whole += usize::from(kind == Kind::Whole);
@@ -163,6 +166,7 @@ impl<D: Disk> Store<D> {
         let mut judged: Vec<Judged> = Vec::with_capacity(found.len());
         // When the next higher one was written; of the highest, when it was written itself.
         let mut replaced: Option<SystemTime> = None;
+        let mut known = None;
         for generation in found.into_iter().rev() {
             let path = layout::catalog(generation);
             let file = self
@@ -179,14 +183,25 @@ impl<D: Disk> Store<D> {
                 .map_err(StoreError::io("cannot lock", &path))?;
             // Closed first: it would stand in the way of the shared lock of loading.
             drop(file);
-            let (snapshot, base) = match publish::load_with_kind(&self.disk, generation, None) {
-                Ok((snapshot, Kind::Whole, _pin)) => (Some(snapshot), None),
-                Ok((snapshot, Kind::ChangesOf(base), _pin)) => (Some(snapshot), Some(base)),
+            let loaded = publish::load_with_kind(&self.disk, generation, known.as_ref());
+            let (snapshot, kind) = match loaded {
+                Ok((snapshot, kind, _pin)) => {
+                    known = Some(Arc::clone(snapshot.base()));
+                    (Some(snapshot), Some(kind))
+                }
+                // It was whole a moment ago.
+                Err(error) if generation == current => {
+                    return Err(StoreError::CurrentDamaged(error));
+                }
                 // Not to be told from one that names images: better to stop than to guess.
                 Err(LoadError::Io { path, source }) => {
                     return Err(StoreError::io("cannot read", &path)(source));
                 }
-                Err(_) => (None, None),
+                Err(_) => (None, publish::kind(&self.disk, generation)),
+            };
+            let base = match kind {
+                Some(Kind::ChangesOf(base)) => Some(base),
+                Some(Kind::Whole) | None => None,
             };
             let fresh = age(now, replaced.unwrap_or(stat.modified)) < retention;
             let protects = generation == current || pinned || fresh;
@@ -210,10 +225,15 @@ impl<D: Disk> Store<D> {
     ) -> Result<(), StoreError> {
         // What those that stay are told from. These are older, and so come later.
         let mut bases = BTreeSet::new();
+        let mut whole = 0;
         for (number, catalog) in judged.iter().enumerate() {
+            let is_whole = catalog.snapshot.is_some() && catalog.base.is_none();
+            whole += usize::from(is_whole);
             // Also one above `current`, never published: its number must not come back. At least one stays.
-            let stays =
-                number < kept.max(1) || catalog.protects || bases.contains(&catalog.generation);
+            let stays = number < kept.max(1)
+                || (is_whole && whole <= WHOLE_CATALOGS_KEPT.min(kept))
+                || catalog.protects
+                || bases.contains(&catalog.generation);
             let path = layout::catalog(catalog.generation);
             if !stays && self.unlink_unpinned(&path)?.is_some() {
                 report.catalogs += 1;

@@ -364,7 +364,9 @@ impl<'s, D: Disk> Draft<'s, D> {
         if self.base.generation > Generation::ZERO && !self.lost {
             self.redundant.push(self.base.generation);
         }
-        self.store.thin(&mut self.redundant);
+        let whole = self.whole.as_ref();
+        let base = whole.map(|whole| whole.catalog.generation());
+        self.store.thin(&mut self.redundant, base);
         let published = Published {
             generation: current.generation,
             changed: true,

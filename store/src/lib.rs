@@ -4,7 +4,7 @@
 //!   [`Draft::publish`] makes it the next [`Generation`]. Blobs first, then the catalog, then `current`.
 //! - [`Reader`] is the reading side, of the engine: it loads the published [`Catalog`], whose entries
 //!   open as [`Image`]s. It never creates, writes or removes anything.
-//! - [`Snapshot`] is the catalog format by itself: octets in, lookups out.
+//! - [`Snapshot`] is a catalog by itself: octets in, lookups out. It is one whole file, or [`Changes`] over one.
 //!
 //! - [`journal`] is what the engine tells: events that it appends, and the admin follows.
 //!

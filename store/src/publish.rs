@@ -1,6 +1,6 @@
 //! What is published, on the disk: `catalogs/current` and the catalog that it names.
 //!
-//! `current` is one line: the generation in ten digits, the checksum of that catalog in hexadecimal, and 16
+//! `current` is one line: the generation in ten digits, the checksum of the file of that catalog in hexadecimal, and 16
 //! hexadecimal digits of the BLAKE3 hash of those two, with a space between and a line feed after. So damage of
 //! the line is told from damage of the catalog, and never names another catalog or uses up generations.
 //!

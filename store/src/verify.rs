@@ -3,6 +3,7 @@
 
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::disk::{Disk, FileKind, Replace};
 use crate::limits::COPY_BYTES;
@@ -172,18 +173,23 @@ impl<D: Disk> Store<D> {
             .disk
             .list(layout::CATALOGS)
             .map_err(StoreError::io("cannot list", layout::CATALOGS))?;
+        // Each whole one is read for itself, too.
+        let mut known = None;
         for file_name in names {
-            let path = format!("{}/{file_name}", layout::CATALOGS);
+            let own = format!("{}/{file_name}", layout::CATALOGS);
             if let Some(generation) = layout::catalog_generation(&file_name) {
-                match publish::load_generation(&self.disk, generation) {
-                    Ok(_) | Err(LoadError::Missing { .. } | LoadError::Collected { .. }) => {}
+                match publish::load_with_kind(&self.disk, generation, known.as_ref()) {
+                    Ok((snapshot, ..)) => known = Some(Arc::clone(snapshot.base())),
+                    // Collected meanwhile; not so, if it is what this one is told from that is not there.
+                    Err(LoadError::Missing { path } | LoadError::Collected { path })
+                        if path == own => {}
                     Err(error) if generation == report.generation => report.current = Some(error),
                     Err(error) => report.catalogs.push(error),
                 }
             } else if ![layout::CURRENT, layout::CURRENT_NEXT, layout::CATALOG_NEXT]
-                .contains(&path.as_str())
+                .contains(&own.as_str())
             {
-                report.strangers.push(path);
+                report.strangers.push(own);
             }
         }
         Ok(())

@@ -454,14 +454,14 @@ fn little_changes_write_little_and_leave_the_whole_catalogs_that_they_are_told_f
     );
     assert!(len(22).is_some_and(|len| len > 200_000) && len(1).is_some_and(|len| len > 100_000));
 
-    // A collection that keeps one catalog keeps the one that it is told from.
+    // A collection that keeps eight keeps two whole ones, too; one that keeps one, the one that it is told from.
     let collect = |catalogs| {
         let time = Duration::ZERO;
         let report = store.collect(SystemTime::now() + DAY, Retention { time, catalogs });
         report.expect("collect");
     };
-    collect(9);
-    assert_eq!(catalogs(dir.path()), 9);
+    collect(8);
+    assert_eq!(catalogs(dir.path()), 8 + 2);
     assert!(verify(&store).is_sound());
     collect(1);
     assert_eq!((catalogs(dir.path()), served(&reader)), (2, vec![59]));
@@ -519,9 +519,54 @@ fn a_start_falls_back_to_a_whole_catalog_when_the_one_that_all_newer_ones_are_to
             .join(layout::catalog(Generation::new(10).expect("in range"))),
         50_000,
     );
-    let reader = Reader::open(dir.path()).expect("reader");
-    let loaded = reader.load_or_fallback().expect("fallback");
-    assert!(loaded.warning.is_some());
+    let falls_back_to = || {
+        let reader = Reader::open(dir.path()).expect("reader");
+        let loaded = reader.load_or_fallback().expect("fallback");
+        assert!(loaded.warning.is_some());
+        loaded.catalog.generation().get()
+    };
     // The newest that is told from the first.
-    assert_eq!(loaded.catalog.generation().get(), 8);
+    assert_eq!(falls_back_to(), 8);
+    // Gone is worse than damaged, and told as well: also by those that are not published.
+    let path = dir
+        .path()
+        .join(layout::catalog(Generation::new(10).expect("in range")));
+    fs::remove_file(path).expect("removed");
+    let report = verify(&store);
+    assert!(
+        report.current.is_some() && report.catalogs.len() >= 7,
+        "{report:?}"
+    );
+    assert_eq!(falls_back_to(), 8);
+}
+
+#[test]
+fn a_start_falls_back_after_a_collection_too() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store_in(dir.path());
+    let mut draft = store.begin().expect("begin");
+    draft.put_inline(name("large"), vec![1; 100_000]);
+    draft.put_inline(name("t"), *b"first");
+    draft.publish().expect("publish");
+    // Another process, which begins with a whole one.
+    let mut kept = None;
+    for number in 0..12 {
+        kept = Some(say(&store, kept, &[number]));
+    }
+    let time = Duration::ZERO;
+    let retention = Retention {
+        time,
+        ..Retention::default()
+    };
+    store
+        .collect(SystemTime::now() + DAY, retention)
+        .expect("collect");
+    assert_eq!(catalogs(dir.path()), 8 + 2);
+    damage(
+        &dir.path()
+            .join(layout::catalog(Generation::new(2).expect("in range"))),
+        50_000,
+    );
+    let reader = Reader::open(dir.path()).expect("reader");
+    assert_eq!(served(&reader), b"first");
 }

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | header | 80 | magic (16), version u32, removed names u32, removed cards u32, zero u32, generation of the base u64, octets of the removed names u64, checksum of the base (32) |
 //! | removed names | | length u16 and octets each, in octet order |
-//! | removed cards | 6 each | in order |
+//! | removed cards | 6 each | |
 //! | put | | a catalog (`layer.rs`) of the new generation, of the entries and cards that are new or others than before |
 //! | checksum | 32 | BLAKE3 of everything before it |
 //!
@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use super::layer::{CHECKSUM_BYTES, Layer, u32_at, u64_at};
 use super::{CatalogError, Snapshot, SnapshotBuilder};
-use crate::limits::{CHANGES_BASE_BYTES_MIN, CHANGES_PART_MAX};
+use crate::limits::{
+    CATALOG_BYTES_MAX, CHANGES_BASE_BYTES_MIN, CHANGES_PART_MAX, ENTRIES_MAX, TERMINALS_MAX,
+};
 use crate::{Generation, Mac, Name};
 
 const MAGIC: &[u8; 16] = b"daybreak-changes";
@@ -82,12 +84,23 @@ impl Changes {
             return Err(CatalogError::Reserved);
         }
         let base = u64_at(body, BASE_AT);
-        let base = Generation::new(base).ok_or(CatalogError::Generation(base))?;
+        let base = Generation::new(base)
+            .filter(|base| *base > Generation::ZERO)
+            .ok_or(CatalogError::Generation(base))?;
+        let (names, cards) = (u32_at(body, 20), u32_at(body, 24));
+        if names > ENTRIES_MAX {
+            return Err(CatalogError::Entries(names));
+        }
+        if cards > TERMINALS_MAX {
+            return Err(CatalogError::Terminals(cards));
+        }
         let rest = &body[CHANGES_HEADER_BYTES..];
-        let names = usize::try_from(u64_at(body, 40)).map_err(|_| CatalogError::Parts)?;
-        let (names, rest) = rest.split_at_checked(names).ok_or(CatalogError::Parts)?;
-        let removed = parse_names(names, u32_at(body, 20))?;
-        let cards = (u32_at(body, 24) as usize).saturating_mul(CARD_BYTES);
+        let names_len = usize::try_from(u64_at(body, 40)).map_err(|_| CatalogError::Parts)?;
+        let (octets, rest) = rest
+            .split_at_checked(names_len)
+            .ok_or(CatalogError::Parts)?;
+        let removed = parse_names(octets, names)?;
+        let cards = cards as usize * CARD_BYTES;
         let (cards, put) = rest.split_at_checked(cards).ok_or(CatalogError::Parts)?;
         let cards = cards.as_chunks::<CARD_BYTES>().0;
         let put = Layer::parse(put)?;
@@ -164,7 +177,12 @@ impl Changes {
             }
         }
         let file = emit(base, &removed, &removed_cards, &put.build(generation)?);
-        Ok(Some(file).filter(|file| file.len() <= base_bytes / CHANGES_PART_MAX))
+        // Both together must be what can be written whole one day.
+        let fits = |file: &Vec<u8>| {
+            file.len() <= base_bytes / CHANGES_PART_MAX
+                && (base_bytes + file.len()) as u64 <= CATALOG_BYTES_MAX
+        };
+        Ok(Some(file).filter(fits))
     }
 }
 
@@ -200,8 +218,8 @@ fn emit(base: &Layer, removed: &[&Name], removed_cards: &[Mac], put: &[u8]) -> V
 /// So many names, in strict octet order, and nothing after them.
 fn parse_names(mut octets: &[u8], count: u32) -> Result<Vec<Name>, CatalogError> {
     let mut names: Vec<Name> = Vec::new();
-    while let Some((len, rest)) = octets.split_first_chunk() {
-        let number = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    for number in 0..count {
+        let (len, rest) = octets.split_first_chunk().ok_or(CatalogError::Parts)?;
         let len = usize::from(u16::from_le_bytes(*len));
         let (name, rest) = rest.split_at_checked(len).ok_or(CatalogError::Parts)?;
         let name = Name::parse(name).map_err(|why| CatalogError::Name(number, why))?;
@@ -211,6 +229,8 @@ fn parse_names(mut octets: &[u8], count: u32) -> Result<Vec<Name>, CatalogError>
         names.push(name);
         octets = rest;
     }
-    let is_all = octets.is_empty() && names.len() == count as usize;
-    is_all.then_some(names).ok_or(CatalogError::Parts)
+    octets
+        .is_empty()
+        .then_some(names)
+        .ok_or(CatalogError::Parts)
 }

@@ -163,7 +163,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// Checks `bytes` as a whole catalog file. Total: any octets give a snapshot or an error.
+    /// Checks `bytes` as a whole catalog file. Total: any octets give a layer or an error.
     pub(crate) fn parse(bytes: impl Into<Box<[u8]>>) -> Result<Self, CatalogError> {
         let is_whole = |body: &[u8], checksum: &[u8]| blake3::hash(body).as_bytes() == checksum;
         let layer = Self::frame(bytes.into(), is_whole)?;

@@ -89,7 +89,7 @@ impl Catalog {
         self.snapshot.terminal(mac)
     }
 
-    /// The catalog as octets and lookups.
+    /// The catalog without its images.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
