@@ -25,7 +25,6 @@ mod link;
 mod multishot;
 mod offload;
 mod outgoing;
-mod pace;
 mod portable;
 mod queue;
 mod ready;

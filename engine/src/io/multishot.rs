@@ -23,7 +23,6 @@ use super::arena::Arena;
 use super::buffers::Buffers;
 use super::control;
 use super::counters::receive_error_passes;
-use super::pace::{GATHER, Pace};
 use super::queue::{Queue, Slot};
 use super::ring::RingError;
 use super::{Content, Counters, Doorbell, Driver, Failure, Parts};
@@ -44,18 +43,6 @@ const USAGE_COPIED: u32 = 1 << 31;
 /// Of a completion: it is a notice. The crate does not name the flag.
 const NOTICE: u32 = 1 << 3;
 
-/// The argument of io_uring_enter(2) with a deadline (`struct io_uring_getevents_arg`).
-#[repr(C)]
-struct Argument {
-    signals: u64,
-    signals_bytes: u32,
-    gather_micros: u32,
-    wait: u64,
-}
-
-const ENTER_GETEVENTS: u32 = 1;
-const ENTER_EXT_ARG: u32 = 8;
-
 /// See the module. On the thread that made it.
 pub struct Multishot {
     ring: IoUring,
@@ -65,7 +52,6 @@ pub struct Multishot {
     /// What the doorbell is read into.
     number: Arena<[u8; 8]>,
     queue: Queue,
-    pace: Pace,
     /// Sends on the ring that the kernel has not taken yet, in order. `None`: one without a copy, whose completions say
     /// when it is over.
     offered: VecDeque<Option<Slot>>,
@@ -103,23 +89,6 @@ fn ring(entries: u32) -> io::Result<IoUring> {
         .build(entries)
 }
 
-/// Whether the kernel can wait for several completions a short while, and then for one (Linux 6.12): an older one
-/// refuses the number.
-fn gathers(ring: &IoUring) -> bool {
-    let at_once = types::Timespec::new();
-    let argument = Argument {
-        signals: 0,
-        signals_bytes: 0,
-        gather_micros: 1,
-        wait: std::ptr::from_ref(&at_once) as u64,
-    };
-    let flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
-    // SAFETY: the argument has the layout that ENTER_EXT_ARG names, and it and what it points to live
-    // through the call.
-    let entered = unsafe { ring.submitter().enter(0, 1, flags, Some(&argument)) };
-    !matches!(entered, Err(error) if error.raw_os_error() == Some(libc::EINVAL))
-}
-
 impl Multishot {
     /// A driver of these sockets.
     ///
@@ -131,7 +100,6 @@ impl Multishot {
         let files: Vec<_> = parts.sockets.iter().map(super::Socket::fd).collect();
         ring.submitter().register_files(&files)?;
         let buffers = Buffers::new(&ring)?;
-        let gathers = gathers(&ring);
         let layout = Arena::new(1, || {
             // SAFETY: `msghdr` is pointers and numbers, for which all zeros is a value.
             let mut layout: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -150,7 +118,6 @@ impl Multishot {
             failed: Vec::with_capacity(limits::SENDS_MAX),
             unposted: receives.chain([DOORBELL]).collect(),
             posted: 0,
-            pace: Pace::new(!gathers),
             closing: false,
             queue: Queue::new(parts.sockets, parts.zero_copy),
             clock: parts.clock,
@@ -207,30 +174,14 @@ impl Multishot {
         self.queue.queued().clear();
     }
 
-    /// Enters the kernel: it takes what is on the ring, and waits until `deadline` for a completion; for as many as
-    /// are usual in [`GATHER`], where they come that fast.
+    /// Enters the kernel: it takes what is on the ring, and waits until `deadline` for a completion.
     fn enter(&mut self, deadline: Option<Time>) -> io::Result<()> {
         let wait = deadline.map(|deadline| types::Timespec::from(self.clock.until(deadline)));
-        let usual = self.pace.usual();
-        let argument = Argument {
-            signals: 0,
-            signals_bytes: 0,
-            gather_micros: if usual > 1 {
-                GATHER.as_micros() as u32
-            } else {
-                0
-            },
-            wait: wait
-                .as_ref()
-                .map_or(0, |wait| std::ptr::from_ref(wait) as u64),
-        };
-        let offered = u32::try_from(self.ring.submission().len()).expect("a small number");
-        let submitter = self.ring.submitter();
-        let flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
-        // SAFETY: the argument has the layout that ENTER_EXT_ARG names, and it and what it points to live
-        // through the call.
-        let entered = unsafe { submitter.enter(offered, usual, flags, Some(&argument)) };
-        match entered {
+        let mut arguments = types::SubmitArgs::new();
+        if let Some(wait) = &wait {
+            arguments = arguments.timespec(wait);
+        }
+        match self.ring.submitter().submit_with_args(1, &arguments) {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
                 // The deadline, a signal, or completions that must be taken first.
@@ -377,10 +328,7 @@ impl Driver for Multishot {
         }
         self.queue.counters.turns += 1;
         self.enter(if at_once { Some(Time::ZERO) } else { deadline })?;
-        self.reap(deliver)?;
-        let datagrams = self.queue.counters.datagrams_received;
-        self.pace.count(self.clock.now(), datagrams);
-        Ok(())
+        self.reap(deliver)
     }
 
     fn has_room(&self) -> bool {
