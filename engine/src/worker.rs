@@ -10,6 +10,7 @@ use crate::boots::Boots;
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::io::{Content, Driver, SendError};
+use crate::limits;
 use crate::names::OwnName;
 use crate::notice::{FileName, Notices, Told};
 use crate::orders::{Order, Orders};
@@ -40,6 +41,8 @@ pub struct Worker<D> {
     files: Files,
     shared: Shared,
     send_errors: u64,
+    /// When the last turn looked at the clock.
+    looked: Time,
 }
 
 impl<D: Driver> Worker<D> {
@@ -51,6 +54,7 @@ impl<D: Driver> Worker<D> {
             files,
             shared,
             send_errors: 0,
+            looked: Time::ZERO,
         }
     }
 
@@ -95,12 +99,15 @@ impl<D: Driver> Worker<D> {
             endpoint,
             files,
             shared,
+            looked,
             ..
         } = self;
+        let wake = endpoint.poll_timeout();
+        let wake = wake.map(|at| at.max(*looked + limits::TIMER_GRAIN));
         // One reading of the clock for everything that one wake-up brought.
         let mut arrived = None;
         driver
-            .turn(endpoint.poll_timeout(), &mut |path, datagram| {
+            .turn(wake, &mut |path, datagram| {
                 let now = *arrived.get_or_insert_with(|| {
                     let now = shared.clock.now();
                     while let Some(source) = shared.boots.next(now) {
@@ -112,6 +119,7 @@ impl<D: Driver> Worker<D> {
             })
             .await?;
         let now = shared.clock.now();
+        *looked = now;
         files.refresh();
         while let Some(failure) = driver.next_failure() {
             if let Some(suppressed) = shared.quiet.lets(Cause::SendFailed, now) {
