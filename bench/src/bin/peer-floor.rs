@@ -10,9 +10,12 @@
 //!
 //! Its sockets are connected, each to one receiver. `--unconnected` names the receiver with each send, as a server does that has
 //! a few sockets for all clients: what connected sockets would gain.
+//!
+//! The reader knows where the next packet comes, and asks for it. `--watched` has it wait for all sockets at once (epoll), as
+//! who stands for many clients must: then each packet that arrives costs its sender a notice, too.
 #![forbid(unsafe_code)]
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc;
 use std::thread;
@@ -22,6 +25,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use daybreak_bench::peers::floor::Floor;
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
+use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg, sendmsg_addr};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -56,6 +60,9 @@ struct Args {
     /// Name the receiver with each send
     #[arg(long, conflicts_with = "wire_ready")]
     unconnected: bool,
+    /// Send to a reader that waits for all its sockets at once, as the generator does
+    #[arg(long)]
+    watched: bool,
 }
 
 fn main() -> Result<()> {
@@ -84,7 +91,10 @@ fn main() -> Result<()> {
     let reader = thread::spawn(move || {
         // Where there is one core only, they share it.
         pin(1).ok();
-        take(&sinks, blocks, rounds, &read)
+        match args.watched {
+            true => watch(&sinks, blocks, rounds, &read),
+            false => take(&sinks, blocks, rounds, &read),
+        }
     });
     pin(0).ok();
     let cpu = cpu_s();
@@ -102,6 +112,7 @@ fn main() -> Result<()> {
     let gigabytes = (rounds * SOCKETS * blocks * BLKSIZE) as f64 / 1e9;
     let floor = Floor {
         blocks,
+        watched: args.watched,
         cpu_s_per_gb: cpu / gigabytes,
     };
     println!("{}", serde_json::to_string(&floor)?);
@@ -180,6 +191,41 @@ fn take(sinks: &[UdpSocket], blocks: usize, rounds: usize, read: &mpsc::Sender<(
         }
         // The sender is done with sending when nobody listens any more.
         read.send(()).ok();
+    }
+    Ok(())
+}
+
+/// The same, wherever something has come: the generator's way to read.
+fn watch(sinks: &[UdpSocket], blocks: usize, rounds: usize, read: &mpsc::Sender<()>) -> Result<()> {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (at, sink) in sinks.iter().enumerate() {
+        sink.set_nonblocking(true)?;
+        let which = epoll::EventData::new_u64(at as u64);
+        epoll::add(&epoll, sink, which, epoll::EventFlags::IN)?;
+    }
+    let patience = Timespec::try_from(PATIENCE)?;
+    let mut events = Vec::with_capacity(sinks.len());
+    let mut packet = [0; HEADER + BLKSIZE];
+    let (mut packets, mut said) = (0, 0);
+    while said < rounds {
+        let room = rustix::buffer::spare_capacity(&mut events);
+        let ready = epoll::wait(&epoll, room, Some(&patience))?;
+        ensure!(ready > 0, "a packet was lost");
+        for event in events.drain(..) {
+            let sink = &sinks[usize::try_from(event.data.u64())?];
+            for _ in 0..blocks {
+                match sink.recv(&mut packet) {
+                    Ok(_) => packets += 1,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        // The sender sends in rounds, so that many packets are at least so many rounds.
+        while said < packets / (blocks * sinks.len()) {
+            read.send(()).ok();
+            said += 1;
+        }
     }
     Ok(())
 }

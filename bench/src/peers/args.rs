@@ -18,7 +18,7 @@ pub struct Args {
     /// A short set: few loads, few servers, one round
     #[arg(long)]
     pub quick: bool,
-    /// Only these loads: names, or beginnings of names, as `--list` has them
+    /// Only these loads: names, or else beginnings of names, as `--list` has them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Only these servers
@@ -79,9 +79,12 @@ impl Args {
     }
 }
 
-/// Whether a scenario has that name, or begins with it and a dash.
+/// Whether a name means a scenario: it is its own, or nobody's own and the beginning of it.
 fn is_meant(name: &str, scenario: &Scenario) -> bool {
-    let rest = scenario.name.strip_prefix(name);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-') || name.ends_with('-'))
-        || name == "wire" && scenario.name.starts_with("wire")
+    let owned = scenario::all().iter().any(|other| other.name == name);
+    match scenario.name.strip_prefix(name) {
+        Some(rest) if owned => rest.is_empty(),
+        Some(rest) => rest.starts_with('-') || name.ends_with('-') || name == "wire",
+        None => false,
+    }
 }

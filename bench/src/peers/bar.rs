@@ -65,7 +65,10 @@ impl Bar {
             }
             Bar::CpuOfFloor => {
                 let blocks = usize::from(scenario.windowsize);
-                let trains = raw.floors.iter().filter(|floor| floor.blocks == blocks);
+                let trains = raw
+                    .floors
+                    .iter()
+                    .filter(|floor| floor.blocks == blocks && !floor.watched);
                 let floor = median(trains.map(|floor| floor.cpu_s_per_gb));
                 let floor = floor.map(|figure| ("the bare GSO sender".to_owned(), figure));
                 against("CPU a GB", ours.cpu_s_per_gb, floor, 1.35)

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::floor::Floor;
 use super::row::{Row, Times, median};
 use super::sample::Raw;
 use super::scenario::{self, Scenario, Way};
@@ -178,17 +179,25 @@ fn floors(raw: &Raw) -> String {
     if sizes.is_empty() {
         return String::new();
     }
+    let cpu = |blocks: usize, watched: bool| {
+        let same = |floor: &&Floor| floor.blocks == blocks && floor.watched == watched;
+        let mine = raw.floors.iter().filter(same);
+        figure(median(mine.map(|floor| floor.cpu_s_per_gb)), 2)
+    };
     let row = |blocks: usize| {
-        let mine = raw.floors.iter().filter(|floor| floor.blocks == blocks);
-        let cpu = median(mine.map(|floor| floor.cpu_s_per_gb));
         let how = match blocks {
             1 => "one send a block",
             _ => "one GSO send a train",
         };
-        vec![blocks.to_string(), figure(cpu, 2), how.to_owned()]
+        vec![
+            blocks.to_string(),
+            cpu(blocks, false),
+            cpu(blocks, true),
+            how.to_owned(),
+        ]
     };
     let table = Table {
-        head: vec!["blocks a send", "CPU s/GB", "how"],
+        head: vec!["blocks a send", "CPU s/GB", "watched", "how"],
         rows: sizes.into_iter().map(row).collect(),
     };
     format!("\n### The bare sender\n\n{}", table.markdown())

@@ -18,18 +18,41 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub struct Floor {
     /// Blocks of one send.
     pub blocks: usize,
+    /// Whether its receiver waits for all its sockets at once, as the generator does.
+    #[serde(default)]
+    pub watched: bool,
     /// CPU seconds of the sender for each 10^9 octets.
     pub cpu_s_per_gb: f64,
+}
+
+impl Floor {
+    /// Who receives, for people.
+    #[must_use]
+    pub fn reader(&self) -> &'static str {
+        match self.watched {
+            true => "reader waits for all sockets",
+            false => "reader knows the next socket",
+        }
+    }
 }
 
 /// Runs it once.
 ///
 /// # Errors
 /// When it fails, is too slow, or somebody stops us.
-pub fn measure(program: &Path, network: &Network, blocks: usize, stop: &Stop) -> Result<Floor> {
+pub fn measure(
+    program: &Path,
+    network: &Network,
+    blocks: usize,
+    watched: bool,
+    stop: &Stop,
+) -> Result<Floor> {
     let mut command = network.client(program, None);
     command.args(["--blocks", &blocks.to_string()]);
     command.args(["--bytes", &BYTES.to_string()]);
+    if watched {
+        command.arg("--watched");
+    }
     let output = running::output(command, DEADLINE, stop, || {})?;
     serde_json::from_str(&output).with_context(|| format!("{} said: {output}", program.display()))
 }

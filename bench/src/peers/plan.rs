@@ -118,13 +118,13 @@ impl Comparison {
     /// When a server cannot be started, the generator fails, or somebody stops us.
     pub fn run(mut self) -> Result<Raw> {
         self.ask_for_windows()?;
-        self.floors()?;
         for at in 0..self.scenarios.len() {
             let scenario = self.scenarios[at].clone();
             let network = Network::new(scenario.way)?;
             // On the loopback the server and the clients are always at work; beside them a busy loop would only take their time.
             let _awake = (scenario.way == Way::SlowWire).then(|| Awake::new(self.raw.cores));
             for round in 1..=self.rounds {
+                self.floors(&network, &scenario, round)?;
                 for server in self.servers.clone() {
                     if self.runs(&scenario, server) {
                         self.one(&network, &scenario, server, round, at)?;
@@ -208,20 +208,18 @@ impl Comparison {
         Ok(())
     }
 
-    /// The bare sender, where something is compared with it.
-    fn floors(&mut self) -> Result<()> {
-        let compared = |scenario: &Scenario| scenario.name.starts_with("c64");
-        if !self.scenarios.iter().any(compared) {
-            return Ok(());
-        }
-        let network = Network::new(Way::Loopback)?;
+    /// The bare sender, once a round, where something is compared with it.
+    fn floors(&mut self, network: &Network, scenario: &Scenario, round: u32) -> Result<()> {
         let program = self.bench.places.programs.join("peer-floor");
-        for round in 1..=self.rounds {
-            for blocks in [1, 16, 44] {
+        for &blocks in scenario.floors() {
+            for watched in [false, true] {
                 self.bench.stop.check()?;
-                let floor = floor::measure(&program, &network, blocks, &self.bench.stop)?;
-                let cpu = floor.cpu_s_per_gb;
-                eprintln!("bare sender, {blocks} blocks a send, round {round}: {cpu:.2} CPU s/GB");
+                let stop = &self.bench.stop;
+                let floor = floor::measure(&program, network, blocks, watched, stop)?;
+                let (how, cpu) = (floor.reader(), floor.cpu_s_per_gb);
+                eprintln!(
+                    "          bare sender round {round}, {blocks} blocks a send, {how}: {cpu:.2} CPU s/GB"
+                );
                 self.raw.floors.push(floor);
             }
         }

@@ -79,6 +79,18 @@ impl Scenario {
         self.bars.contains(&Bar::CpuOfTwoWorkers)
     }
 
+    /// Blocks of the sends that the bare sender is run with beside it.
+    #[must_use]
+    pub fn floors(&self) -> &'static [usize] {
+        if self.bars.contains(&Bar::CpuOfFloor) {
+            &[16, 44]
+        } else if self.bars.contains(&Bar::CpuOfDnsmasq) {
+            &[1]
+        } else {
+            &[]
+        }
+    }
+
     /// The name of its file.
     #[must_use]
     pub fn file(&self) -> String {
