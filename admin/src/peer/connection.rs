@@ -9,7 +9,9 @@ use tokio::task::JoinHandle;
 
 use daybreak_sync::wire::Frames;
 
-use crate::limits::{LINK_MESSAGES_IN, LINK_MESSAGES_OUT, LINK_READ_BYTES, LINK_WRITE_WAIT};
+use crate::limits::{
+    LINK_LAST_WORDS, LINK_MESSAGES_IN, LINK_MESSAGES_OUT, LINK_READ_BYTES, LINK_WRITE_WAIT,
+};
 
 /// What comes of a connection.
 #[derive(Debug)]
@@ -36,6 +38,9 @@ impl Connection {
         let ended = arrived.clone();
         tokio::spawn(async move {
             if let Err(error) = write(to, due).await {
+                // A server that does not speak to this one says so and reads nothing: that is still to be heard. Reading ends by
+                // itself, when all that came has been read.
+                tokio::time::sleep(LINK_LAST_WORDS).await;
                 let _ = ended.send(Incoming::Ended(error.to_string())).await;
             }
         });
@@ -102,4 +107,37 @@ async fn write<S: AsyncWrite>(
             .flatten()?;
     }
     to.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use daybreak_sync::policy::Refusal;
+    use daybreak_sync::wire::Message;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_other_server_said_last_is_heard_also_where_it_reads_nothing_any_more() {
+        let said = Message::Refuse(Refusal::Off).encode(1);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut other, _) = listener.accept().unwrap();
+        other.write_all(&said).unwrap();
+        drop(other);
+        let mut connection = Connection::start(stream);
+        // The first of them is answered by a reset, so the others fail.
+        for _ in 0..LINK_MESSAGES_OUT {
+            connection.outgoing.try_send(said.clone()).unwrap();
+        }
+        let Some(Incoming::Message(heard)) = connection.incoming.recv().await else {
+            panic!("it was not heard");
+        };
+        assert_eq!(heard, said);
+        let ended = connection.incoming.recv().await;
+        assert!(matches!(ended, Some(Incoming::Ended(_))), "{ended:?}");
+    }
 }
