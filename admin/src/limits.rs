@@ -265,7 +265,7 @@ pub const LINK_MESSAGES_OUT: usize = 4;
 pub const LINK_READ_BYTES: usize = 64 << 10;
 /// How long one message to the other server may take. Beyond it: the connection is closed.
 pub const LINK_WRITE_WAIT: Duration = Duration::from_secs(30);
-/// How long is still read from a connection that cannot be written to any more.
+/// How long is still read from a connection that cannot be written to any more. Beyond it: it is over.
 pub const LINK_LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long is waited before the other server is tried again, at first; then twice as long each time.
 pub const DIAL_AGAIN_MIN: Duration = Duration::from_millis(100);

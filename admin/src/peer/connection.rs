@@ -38,9 +38,9 @@ impl Connection {
         let ended = arrived.clone();
         tokio::spawn(async move {
             if let Err(error) = write(to, due).await {
-                // A server that does not speak to this one says so and reads nothing: that is still to be heard. Reading ends by
-                // itself, when all that came has been read.
-                tokio::time::sleep(LINK_LAST_WORDS).await;
+                // A server that does not speak to this one says so and reads nothing: that is still to be heard. When all that came has
+                // been read, the reader says the end, and nobody listens to this one any more.
+                let _ = tokio::time::timeout(LINK_LAST_WORDS, ended.closed()).await;
                 let _ = ended.send(Incoming::Ended(error.to_string())).await;
             }
         });
